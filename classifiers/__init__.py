@@ -1,0 +1,1 @@
+"""How urgent are these words, after that question, in this call? Rules, call-level accumulation, later a model."""
