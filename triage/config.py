@@ -1,0 +1,291 @@
+"""Settings: one frozen object, from one `triage.toml` and `TRIAGE_*`, built once at start and passed down.
+
+No other module reads the environment. Each field is flat and has one name: `vad_off_threshold` in `triage.toml` is
+`TRIAGE_VAD_OFF_THRESHOLD` in the environment, which wins. Order, weakest first: default, file, environment, argument.
+The line below each field is its documentation: README's table is made from it, and a test compares the two.
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from fsm.states import TimerName
+from fsm.timers import SECONDS
+from triage.errors import SettingError
+
+ENVIRONMENT_PREFIX = "TRIAGE_"
+NOT_SETTINGS = frozenset({"TRIAGE_CONFIG", "TRIAGE_SHARED"})
+"""Variables with our prefix that are no fields: where the file is; where tests find foreign recordings."""
+
+NUMBERS: dict[str, tuple[str, str, str]] = {
+    "us": ("911", "988", "1-800-222-1222"),
+    "uk": ("999", "116123", "111"),
+    "eu": ("112", "116123", "112"),
+}
+"""Emergency, crisis and poison number of each region, when none is set."""
+
+Threshold = Annotated[float, Field(gt=0, lt=1)]
+Words = tuple[str, ...]
+
+
+class Settings(BaseModel):
+    """Everything an operator may set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
+
+    # --- where and what
+
+    profile: Literal["demo", "bench", "staging", "production"] = "demo"
+    """What this process is for. `production` refuses to start with anything that serves demos only."""
+    data_dir: Path = Field(default_factory=lambda: default_data_dir(os.environ))
+    """Folder for store, spool, keys and demo calls. Default: `$XDG_DATA_HOME/triage-line`, else `~/.local/share/triage-line`."""
+    log_level: Literal["debug", "info", "warning", "error"] = "warning"
+    """How much the operational log says (on stderr; call ids and codes only)."""
+    keep_audio: bool = True
+    """Keep the stereo recording of a call, in the clear. Demo only: its caller is a machine."""
+    nurse_directory: Path | None = None
+    """File with the nurse targets, TOML. The demo takes them from its scenario."""
+
+    # --- place
+
+    region: Literal["us", "uk", "eu"] = "us"
+    """Decides which emergency, crisis and poison clips are played, and the numbers below when they are not set."""
+    language: Literal["en"] = "en"
+    """Language of everything we say. The red-flag rules listen for English and Spanish whatever stands here."""
+    emergency_number: str = Field(default="", pattern=r"^[0-9+*# -]*$")
+    """Number that the emergency clips say; start is refused when they say another. Empty: the region's."""
+    crisis_number: str = Field(default="", pattern=r"^[0-9+*# -]*$")
+    """Number that the crisis-line clip says. Empty: the region's."""
+    poison_number: str = Field(default="", pattern=r"^[0-9+*# -]*$")
+    """Number that the poison-control clip says. Empty: the region's."""
+
+    # --- stages
+
+    stt: Literal["pocketsphinx", "scripted"] = "pocketsphinx"
+    """Speech to text. Both serve demos and tests only."""
+    llm: Literal["scripted"] = "scripted"
+    """What words the replies: the scripted interviewer."""
+    tts: Literal["flite", "clips"] = "flite"
+    """Voice for what has no rendered clip. `clips`: none; only rendered wording is spoken."""
+
+    # --- latency that the caller adds to what we measure
+
+    line_allowance_telephone_ms: int = Field(default=280, ge=0, le=1000)
+    """Added to measured latencies on a telephone line, ms."""
+    line_allowance_web_ms: int = Field(default=100, ge=0, le=1000)
+    """Added to measured latencies on a browser line, ms."""
+    line_allowance_simulated_ms: int = Field(default=0, ge=0, le=1000)
+    """Added to measured latencies on the simulated line, ms."""
+
+    # --- voice activity
+
+    vad_pause_threshold: Threshold = 0.3
+    """Probability in one 32 ms window that pauses our playout. Not yet speech."""
+    vad_speech_threshold: Threshold = 0.5
+    """Probability that counts as speech."""
+    vad_off_threshold: Threshold = 0.35
+    """Probability below which speech is over, window by window."""
+    vad_lead_in_ms: int = Field(default=300, ge=0, le=2000)
+    """Audio before the onset that the recogniser gets too, ms."""
+
+    # --- end of turn
+
+    turn_silence_ms: int = Field(default=500, ge=200, le=3000)
+    """Silence that ends a turn when the words say neither, ms. A backstop, not the rule."""
+    turn_silence_short_ms: int = Field(default=350, ge=100, le=3000)
+    """Silence after a complete short answer (yes, no, a number), ms."""
+    turn_silence_unfinished_ms: int = Field(default=1000, ge=200, le=5000)
+    """Silence after words that want to go on ("and", "my", a number being said), ms."""
+    turn_silence_spelling_ms: int = Field(default=1500, ge=200, le=8000)
+    """Silence while a name or number is being spelled, ms."""
+    interim_promotion_s: float = Field(default=1.5, ge=0.3, le=10)
+    """Silence after which an interim whose final never came is taken for the final, s."""
+    turn_cut_s: float = Field(default=30.0, ge=5, le=120)
+    """A turn that will not end is cut after this, s."""
+
+    # --- barge-in
+
+    confidence_real: float = Field(default=0.7, ge=0, le=1)
+    """Confidence from which a word is real: it cancels our speech."""
+    always_interrupt: Words = ("stop", "wait", "help", "nurse", "emergency", "ambulance")
+    """Words that cancel our speech at any confidence."""
+    echo_window_s: float = Field(default=2.0, ge=0, le=10)
+    """Words that we played within this many seconds may be our own voice heard back, s."""
+
+    # --- nobody talks past the classifier
+
+    stretch_stable_s: float = Field(default=1.5, ge=0.3, le=10)
+    """Words unchanged in the interims for this long are judged without a final, s."""
+    stretch_s: float = Field(default=8.0, ge=1, le=30)
+    """Speech without a final is judged after this long, s."""
+    stretch_words: int = Field(default=25, ge=3, le=200)
+    """Speech without a final is judged after this many words."""
+
+    # --- voice without words
+
+    wordless_voice_s: float = Field(default=2.0, ge=0.5, le=20)
+    """Voice without any word for this long: gasping, crying, choking, s."""
+    wordless_burst_ms: int = Field(default=700, ge=100, le=5000)
+    """A wordless burst counts from this length, ms. Coughs are shorter."""
+    wordless_bursts: int = Field(default=3, ge=1, le=20)
+    """So many bursts within the window count like one long one."""
+    wordless_window_s: float = Field(default=20.0, ge=1, le=120)
+    """The window for counting bursts, s."""
+
+    # --- record
+
+    durable_wait_ms: int = Field(default=50, ge=1, le=1000)
+    """How long a non-safety effect waits for its Step to be durable before the spool's acknowledgement does, ms."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers_of_the_region(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        region = NUMBERS.get(str(given.get("region", "us")), NUMBERS["us"])
+        names = ("emergency_number", "crisis_number", "poison_number")
+        return {**given, **{n: given.get(n) or number for n, number in zip(names, region, strict=True)}}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        def refuse_unless(right: bool, field: str, reason: str) -> None:
+            if not right:
+                raise PydanticCustomError("cross_check", "{reason}", {"field": field, "reason": reason})
+
+        speech = self.vad_speech_threshold
+        refuse_unless(self.vad_pause_threshold <= speech, "vad_pause_threshold", "must not exceed vad_speech_threshold")
+        refuse_unless(self.vad_off_threshold < speech, "vad_off_threshold", "must be below vad_speech_threshold")
+        refuse_unless(
+            self.turn_silence_short_ms <= self.turn_silence_ms, "turn_silence_short_ms", "exceeds turn_silence_ms"
+        )
+        refuse_unless(
+            self.turn_silence_ms <= self.turn_silence_unfinished_ms,
+            "turn_silence_unfinished_ms",
+            "is shorter than turn_silence_ms",
+        )
+        refuse_unless(self.stretch_stable_s <= self.stretch_s, "stretch_stable_s", "exceeds stretch_s")
+        refuse_unless(
+            self.turn_cut_s < SECONDS[TimerName.TURN_OPEN],
+            "turn_cut_s",
+            f"must be below {SECONDS[TimerName.TURN_OPEN]:.0f}, after which the machine takes the recogniser for dead",
+        )
+        refuse_unless(
+            self.wordless_burst_ms < self.wordless_window_s * 1000,
+            "wordless_burst_ms",
+            "is longer than wordless_window_s",
+        )
+        refuse_unless(
+            self.stretch_s < self.turn_cut_s, "stretch_s", "exceeds turn_cut_s: a long turn would be cut unjudged"
+        )
+        if self.profile in ("staging", "production"):
+            refuse_unless(not self.keep_audio, "keep_audio", "only the demo keeps audio in the clear: set it to false")
+            refuse_unless(
+                self.nurse_directory is not None, "nurse_directory", f"is missing, and {self.profile} needs one"
+            )
+        return self
+
+    def allowance_ms(self, line: str) -> int:
+        """What a line of this kind (telephone, web, simulated) adds to measured latencies, ms."""
+        return {
+            "telephone": self.line_allowance_telephone_ms,
+            "web": self.line_allowance_web_ms,
+            "simulated": self.line_allowance_simulated_ms,
+        }[line]
+
+
+def default_data_dir(env: Mapping[str, str]) -> Path:
+    """The XDG place for our files."""
+    base = env.get("XDG_DATA_HOME", "")
+    return (Path(base) if base else Path.home() / ".local" / "share") / "triage-line"
+
+
+def load(path: Path | None = None, *, data: Path | None = None, env: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings. `path`: the file (else `TRIAGE_CONFIG`, else `triage.toml` here, else none).
+
+    `data` overrides `data_dir`; `env` stands in for the process's environment in tests.
+
+    Raises:
+        SettingError: a file that cannot be read, an unknown name, a value out of range, or two that contradict.
+    """
+    env = os.environ if env is None else env
+    given: dict[str, Any] = {"data_dir": default_data_dir(env)}
+    source = dict.fromkeys(given, "default")
+    for name, value in _from_file(path, env).items():
+        given[name], source[name] = value, "file"
+    for name, value in _from_environment(env).items():
+        given[name], source[name] = value, ENVIRONMENT_PREFIX + name.upper()
+    if data is not None:
+        given["data_dir"] = data
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        raise SettingError(_one_line(error, source)) from error
+
+
+def documented() -> list[tuple[str, str, str]]:
+    """(name, default, meaning) of every setting, in order. The table in README is made from this."""
+    rows = []
+    for name, field in Settings.model_fields.items():
+        default = field.get_default(call_default_factory=False) if field.default_factory is None else ""
+        if name in ("emergency_number", "crisis_number", "poison_number"):
+            default = "per region"
+        elif isinstance(default, tuple):
+            default = ", ".join(default)
+        elif default is None:
+            default = "none"
+        elif isinstance(default, bool):
+            default = str(default).lower()
+        rows.append((name, str(default) or "see right", field.description or ""))
+    return rows
+
+
+def _from_file(path: Path | None, env: Mapping[str, str]) -> dict[str, Any]:
+    named = path or (Path(env["TRIAGE_CONFIG"]) if env.get("TRIAGE_CONFIG") else None)
+    if named is None and not Path("triage.toml").is_file():
+        return {}
+    file = named or Path("triage.toml")
+    try:
+        read = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingError(f"{file}: cannot be read ({error.strerror}); name another with --config") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingError(f"{file}: is no TOML ({error}); mend that line") from error
+    for name in read:
+        if name not in Settings.model_fields:
+            raise SettingError(f"{file}: {name} is no setting{_near(name)}")
+    return read
+
+
+def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
+    read: dict[str, Any] = {}
+    for variable, value in env.items():
+        if not variable.startswith(ENVIRONMENT_PREFIX) or variable in NOT_SETTINGS:
+            continue
+        name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+        if name in Settings.model_fields:
+            read[name] = (
+                tuple(w.strip() for w in value.split(",") if w.strip()) if name == "always_interrupt" else value
+            )
+        elif near := _near(name):  # anything else with our prefix may be somebody else's
+            raise SettingError(f"{variable} is no setting{near}")
+    return read
+
+
+def _near(name: str) -> str:
+    close = difflib.get_close_matches(name, Settings.model_fields, n=1, cutoff=0.75)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _one_line(error: ValidationError, source: Mapping[str, str]) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    field = str(first["loc"][0]) if first["loc"] else str(first.get("ctx", {}).get("field", ""))
+    message = str(first["msg"])
+    remedy = f"set it in triage.toml or as {ENVIRONMENT_PREFIX}{field.upper()}"
+    place = source.get(field, "default")
+    return f"setting {field} ({place}): {message[:1].lower() + message[1:]}; {remedy}"
