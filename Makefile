@@ -1,0 +1,46 @@
+# One command each; every target does its own set-up (.venv, dependencies by hash, system packages where root).
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PY := .venv/bin/python
+export PYTHON
+SCENARIO ?= chest_pain
+ARGS ?=
+
+.PHONY: help demo test check lint bench diagram lock clean
+
+help: ## what there is
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+
+demo: ## one simulated call, from ring to record: make demo SCENARIO=third_turn ARGS=--fast
+	@.ci/setup run
+	@$(PY) -m triage demo $(SCENARIO) $(ARGS)
+
+test: ## all tests
+	@.ci/setup dev
+	@$(PY) -m pytest $(ARGS)
+
+check: lint ## format, lint, types, import contracts, tests: what must hold before a commit
+	@$(PY) -m pytest
+
+lint: ## all of check but the tests
+	@.ci/setup dev
+	@$(PY) -m ruff format --check -q .
+	@$(PY) -m ruff check -q .
+	@$(PY) -m mypy --no-error-summary
+	@.venv/bin/lint-imports >.venv/lint-imports.txt 2>&1 || { cat .venv/lint-imports.txt; exit 1; }
+
+bench: ## figures of speed, with n
+	@.ci/setup run
+	@$(PY) -m benchmarks $(ARGS)
+
+diagram: ## draw the machine into README
+	@.ci/setup run
+	@$(PY) -m triage diagram --write README.md
+
+lock: ## pin the newest dependencies by hash (needs uv)
+	@uv pip compile pyproject.toml --extra dev --extra build --universal --generate-hashes --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links -q --upgrade -o requirements-dev.txt
+	@uv pip compile pyproject.toml --extra build --constraint requirements-dev.txt --universal --generate-hashes --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links -q -o requirements.txt
+
+clean: ## remove everything made here (not the data folder)
+	@rm -rf .venv build dist out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage coverage.xml
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
