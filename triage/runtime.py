@@ -1,0 +1,424 @@
+"""Carry out what the machine orders: one inbox, one loop, one `match` over effects.
+
+- Events are stepped the moment they are told, in order, on the call's own loop: from an urgent final to the first clip
+  sample there is no queue and no await.
+- **Safety effects act at once.** Every other effect waits until the Step that ordered it is durable, at most
+  `durable_wait_s`; then it goes on anyway (the spool has the Step).
+- An effect that breaks becomes `EffectFailed`. If `step` itself raises there is exactly one answer, `_last_ladder`: the
+  recorded apology, then every rung in turn, with no machine. A second failure ends the call's process.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from fsm import effects as fx
+from fsm import events as ev
+from fsm.call import Call
+from fsm.machine import Step, step
+from fsm.states import Phase, State, TimerName
+from triage.clips import ClipLibrary
+from triage.echo import EchoTap
+from triage.errors import StageError
+from triage.line_events import event_of
+from triage.listening import Listening
+from triage.playout import Playout
+from triage.ports import Line, LineSignal, NurseDesk, Receipt
+from triage.trace import Noted, Observer, Paged, StepTaken, Trace
+
+INBOX = 1000
+"""Events waiting at most; judged facts only, so this is never reached by a call that makes sense."""
+
+
+class Record(Protocol):
+    """Where Steps go. Never blocks, never raises."""
+
+    def step(self, step: Step) -> Receipt:
+        """Write one Step; the receipt tells when it is durable."""
+        ...
+
+    def note_error(self, where: str, code: str) -> None:
+        """Write that something broke."""
+        ...
+
+
+class Speaking(Protocol):
+    """Replies and voice: everything that makes sentences and sound."""
+
+    def make(self, order: fx.MakeReply) -> None:
+        """Start a reply; its sentences come back as events."""
+        ...
+
+    def cancel(self, generation: int) -> None:
+        """Cancel the request of this generation."""
+        ...
+
+    def speak(self, order: fx.Speak) -> None:
+        """Put one sentence into the lane, streaming."""
+        ...
+
+    def close(self, generation: int) -> None:
+        """Close the voice of this generation."""
+        ...
+
+    def truncate(self, generation: int) -> None:
+        """Cut history to what was audible."""
+        ...
+
+    def detach_tools(self) -> None:
+        """Let an irreversible write run on by itself."""
+        ...
+
+
+class Nursing(Protocol):
+    """Packet, whisper, call-back: the parts of a hand-off that are not signalling."""
+
+    def send_packet(self, order: fx.SendPacket) -> None:
+        """Make or renew the packet."""
+        ...
+
+    def open_callback(self, order: fx.OpenCallback) -> None:
+        """Open a call-back task."""
+        ...
+
+    def follow(self, signal: LineSignal, at_ns: int) -> None:
+        """Mark the hand-off clock."""
+        ...
+
+    def sent(self, order: fx.Transfer, at_ns: int) -> None:
+        """A transfer was asked for."""
+        ...
+
+    @property
+    def code(self) -> str:
+        """Opaque code of this call's packet."""
+        ...
+
+
+@dataclass(slots=True)
+class Rooms:
+    """What one call is made of."""
+
+    line: Line
+    outlet: EchoTap
+    playout: Playout
+    listening: Listening
+    speaking: Speaking
+    nursing: Nursing
+    clips: ClipLibrary
+    desk: NurseDesk
+    record: Record
+    observers: list[Observer] = field(default_factory=list)
+    durable_wait_s: float = 0.05
+    outside_work: Callable[[], AbstractContextManager[None]] = nullcontext
+    """Held while the loop waits for a thread (virtual time stands still meanwhile)."""
+
+
+class Runtime:
+    """One call's loop."""
+
+    def __init__(self, rooms: Rooms, *, seal: Callable[[Call], Awaitable[None]]) -> None:
+        self._rooms, self._seal = rooms, seal
+        self.call = Call()
+        self._inbox: deque[ev.Event] = deque()
+        self._stepping = False
+        self._timers: dict[TimerName, asyncio.TimerHandle] = {}
+        self._later: asyncio.Queue[tuple[Receipt, fx.Effect]] = asyncio.Queue()
+        self._group: asyncio.TaskGroup | None = None
+        self._sealed = asyncio.Event()
+        self._last_resort = False
+        self.pauses = 0
+        """Times our playout was held for a sound of the caller's."""
+        self.false_pauses = 0
+        """Of those, how often it was for nothing."""
+
+    # --- events
+
+    def now_ns(self) -> int:
+        """The call's monotonic clock: the loop's."""
+        return int(asyncio.get_running_loop().time() * 1e9)
+
+    def tell(self, event: ev.Event) -> None:
+        """Hand the machine one event; it is stepped at once unless a step is already under way."""
+        if len(self._inbox) >= INBOX:
+            self.page("inbox_full")
+            return
+        self._inbox.append(event)
+        if self._stepping:
+            return
+        self._stepping = True
+        try:
+            while self._inbox:
+                self._step(self._inbox.popleft())
+        finally:
+            self._stepping = False
+
+    def _step(self, event: ev.Event) -> None:
+        if self._last_resort:
+            if isinstance(event, ev.HungUp):
+                self._sealed.set()
+            return
+        try:
+            decided = step(self.call, event)
+        except Exception as error:
+            self._start_last_ladder(error)
+            return
+        self.call = decided.after
+        self._count_pauses(decided)
+        receipt = self._rooms.record.step(decided)
+        for effect in decided.effects:
+            if effect.safety:
+                self._carry_out(effect)
+            else:
+                self._later.put_nowait((receipt, effect))
+        self.observe(StepTaken(at_ns=event.at_ns, step=decided))
+
+    def _count_pauses(self, decided: Step) -> None:
+        if any(isinstance(effect, fx.PausePlayout) for effect in decided.effects):
+            self.pauses += 1
+        if any(isinstance(effect, fx.ResumePlayout) for effect in decided.effects):
+            self.false_pauses += 1
+
+    # --- effects
+
+    def _carry_out(self, effect: fx.Effect) -> None:
+        try:
+            self._execute(effect)
+        except StageError as error:
+            self._failed(effect, error.stage, error.code)
+        except Exception as error:
+            self._failed(effect, "runtime", type(error).__name__)
+
+    def _failed(self, effect: fx.Effect, stage: str, code: str) -> None:
+        self._rooms.record.note_error(type(effect).__name__, code)
+        self.observe(Noted(at_ns=self.now_ns(), text=f"{type(effect).__name__} failed: {stage} {code}"))
+        self.tell(
+            ev.EffectFailed(
+                at_ns=self.now_ns(),
+                effect=type(effect).__name__,
+                stage=stage,
+                generation=getattr(effect, "generation", 0),
+                playback=getattr(effect, "playback", 0),
+                attempt=getattr(effect, "attempt", 0),
+            )
+        )
+
+    def _execute(self, effect: fx.Effect) -> None:
+        rooms = self._rooms
+        match effect:
+            case fx.Play():
+                self._play(effect)
+            case fx.Speak():
+                rooms.speaking.speak(effect)
+            case fx.PausePlayout():
+                rooms.playout.pause()
+            case fx.ResumePlayout():
+                rooms.playout.resume()
+            case fx.FlushPlayout():
+                rooms.playout.flush()
+            case fx.MakeReply():
+                rooms.speaking.make(effect)
+            case fx.CancelReply():
+                rooms.speaking.cancel(effect.generation)
+            case fx.CloseSpeech():
+                rooms.speaking.close(effect.generation)
+            case fx.TruncateHistory():
+                rooms.speaking.truncate(effect.generation)
+            case fx.DetachTools():
+                rooms.speaking.detach_tools()
+            case fx.JudgeSpeech():
+                rooms.listening.judge_speech()
+            case fx.StartTimer():
+                self._start_timer(effect)
+            case fx.CancelTimer():
+                self._cancel_timer(effect.name)
+            case fx.Transfer():
+                self._transfer(effect)
+            case fx.SendPacket():
+                rooms.nursing.send_packet(effect)
+            case fx.Whisper():
+                rooms.line.whisper(effect.attempt, rooms.clips.clip("nurse_whisper").pcm)
+            case fx.Bridge():
+                rooms.listening.deaf = True
+                rooms.line.bridge(effect.attempt)
+            case fx.Listen():
+                rooms.listening.listen_again()
+            case fx.ReleaseNurse():
+                rooms.line.release(effect.attempt, rooms.clips.clip("nurse_released").pcm if effect.told else None)
+            case fx.CancelTransfers():
+                for open_attempt in range(1, self.call.attempt + 1):
+                    rooms.line.release(open_attempt)
+            case fx.HangUp():
+                self._spawn(rooms.line.hang_up(), effect)
+            case fx.DrainTail():
+                rooms.listening.drain()
+            case fx.Seal():
+                rooms.listening.give_up_draining()
+                self._spawn(self._close(), effect)
+            case fx.OpenCallback():
+                rooms.nursing.open_callback(effect)
+            case fx.Page():
+                self.page(effect.alarm)
+            case _:
+                raise AssertionError(f"no way to carry out {type(effect).__name__}")
+
+    def _play(self, order: fx.Play) -> None:
+        clips = [self._rooms.clips.clip(prompt) for prompt in order.prompts]
+        for clip in clips:
+            self._rooms.playout.append(
+                order.playback, clip.pcm, text=clip.text, words=clip.words, prompt=clip.id, last=clip is clips[-1]
+            )
+
+    def _transfer(self, order: fx.Transfer) -> None:
+        rung = ev.Rung(kind=order.kind, target=order.target, answer_within_s=order.answer_within_s)
+        self._rooms.line.transfer(
+            order.attempt, rung, code=self._rooms.nursing.code, timeout_s=order.answer_within_s + 1.0
+        )
+        self._rooms.nursing.sent(order, self.now_ns())
+
+    def _start_timer(self, order: fx.StartTimer) -> None:
+        self._cancel_timer(order.name)
+        loop = asyncio.get_running_loop()
+        self._timers[order.name] = loop.call_later(order.seconds, self._timer_fired, order.name, order.token)
+
+    def _cancel_timer(self, name: TimerName) -> None:
+        if (handle := self._timers.pop(name, None)) is not None:
+            handle.cancel()
+
+    def _timer_fired(self, name: TimerName, token: int) -> None:
+        self._timers.pop(name, None)
+        self.tell(ev.TimerFired(at_ns=self.now_ns(), name=name, token=token))
+
+    def page(self, alarm: str) -> None:
+        """Wake somebody; written down and shown, never waited for."""
+        self._rooms.record.note_error("page", alarm)
+        self.observe(Paged(at_ns=self.now_ns(), alarm=alarm))
+
+    def observe(self, trace: Trace) -> None:
+        """Show one trace to every observer; an observer that raises is removed."""
+        for observer in tuple(self._rooms.observers):
+            try:
+                observer(trace)
+            except Exception:
+                self._rooms.observers.remove(observer)
+                self._rooms.record.note_error("observer", "raised")
+
+    # --- the loop
+
+    async def run(self, connected: Callable[[], ev.CallConnected]) -> Call:
+        """Live through one call, from answering the line to the sealed record; returns the last state."""
+        rooms = self._rooms
+        await rooms.line.connect()
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                work = [
+                    group.create_task(self._guard(rooms.playout.run(), "line")),
+                    group.create_task(self._guard(self._hear(), "line")),
+                    group.create_task(self._guard(self._follow_line(), "line")),
+                    group.create_task(self._guard(rooms.listening.read_transcripts(), "stt")),
+                    group.create_task(self._carry_out_later()),
+                ]
+                self.tell(connected())
+                await self._sealed.wait()
+                for task in work:
+                    task.cancel()
+        finally:
+            for name in tuple(self._timers):
+                self._cancel_timer(name)
+            await rooms.line.close()
+        return self.call
+
+    async def _hear(self) -> None:
+        async for frame in self._rooms.line.frames():
+            self._rooms.listening.hear(frame, self._rooms.outlet.went_out(len(frame.pcm)))
+
+    async def _follow_line(self) -> None:
+        async for signal in self._rooms.line.signals():
+            self._rooms.nursing.follow(signal, self.now_ns())
+            self.tell(event_of(signal, self.now_ns()))
+
+    async def _carry_out_later(self) -> None:
+        while True:
+            receipt, effect = await self._later.get()
+            if not receipt.done():
+                await self._durable(receipt)
+            self._carry_out(effect)
+
+    async def _durable(self, receipt: Receipt) -> None:
+        with self._rooms.outside_work():
+            try:
+                await asyncio.wait_for(asyncio.shield(_wait(receipt)), self._rooms.durable_wait_s)
+            except (TimeoutError, StageError):
+                return
+
+    async def _guard(self, work: Coroutine[Any, Any, None], stage: str) -> None:
+        try:
+            await work
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            self._rooms.record.note_error(stage, type(error).__name__)
+            self.tell(ev.EffectFailed(at_ns=self.now_ns(), effect="Transcribe" if stage == "stt" else "Carry", stage=stage))
+
+    def _spawn(self, work: Coroutine[Any, Any, None], effect: fx.Effect) -> None:
+        async def guarded() -> None:
+            try:
+                await work
+            except StageError as error:
+                self._failed(effect, error.stage, error.code)
+
+        assert self._group is not None
+        self._group.create_task(guarded())
+
+    async def _close(self) -> None:
+        try:
+            await self._seal(self.call)
+        finally:
+            self._sealed.set()
+
+    # --- when the machine itself breaks
+
+    def _start_last_ladder(self, error: Exception) -> None:
+        """The one answer to a `step` that raises: apology, every rung, no machine. Raises when it breaks too."""
+        self._last_resort = True
+        rooms = self._rooms
+        rooms.record.note_error("step", type(error).__name__)
+        rooms.playout.flush()
+        apology = rooms.clips.clip("apology")
+        rooms.playout.append(1_000_000, apology.pcm, text=apology.text, words=apology.words, prompt=apology.id)
+        self.page("machine_failed")
+        assert self._group is not None
+        self._group.create_task(self._climb())
+
+    async def _climb(self) -> None:
+        attempt = 1_000_000
+        rooms = self._rooms
+        number = rooms.clips.clip("emergency_number")
+        while not self._sealed.is_set():
+            for rung in rooms.desk.ladder(urgent=True, media_during_refer=True):
+                attempt += 1
+                rooms.line.transfer(attempt, rung, code=rooms.nursing.code, timeout_s=rung.answer_within_s + 1.0)
+                await asyncio.sleep(rung.answer_within_s + 1.0)
+                rooms.playout.append(attempt, number.pcm, text=number.text, words=number.words, prompt=number.id)
+
+    @property
+    def outcome(self) -> str:
+        """How the call ended, in fixed wording."""
+        call = self.call
+        if self._last_resort:
+            return "failed"
+        if call.bridged or call.person:
+            return "nurse_bridged"
+        if call.taken:
+            return "transferred"
+        if call.phase is Phase.ENDED and call.state is State.IDLE and call.goodbye:
+            return "finished"
+        return "hung_up"
+
+
+async def _wait(receipt: Receipt) -> None:
+    await receipt.wait()
