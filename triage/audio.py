@@ -78,7 +78,9 @@ def write_wav(path: Path | str, *channels: Pcm, rate: int = RATE) -> None:
             target.setframerate(rate)
             target.writeframes(interleaved.tobytes())
     except OSError as error:
-        raise AssetError(f"{path} cannot be written ({error.strerror or 'I/O error'}); free space or choose a folder") from error
+        raise AssetError(
+            f"{path} cannot be written ({error.strerror or 'I/O error'}); free space or choose a folder"
+        ) from error
 
 
 def _why_unreadable(path: Path) -> str:
@@ -127,13 +129,15 @@ def mulaw_encode(pcm: Pcm) -> NDArray[np.uint8]:
     magnitude = np.minimum(np.abs(wide), _CLIP) + _BIAS
     exponent = np.floor(np.log2(magnitude)).astype(np.int32) - 7
     mantissa = (magnitude >> (exponent + 3)) & 0x0F
-    return (~(sign | (exponent << 4) | mantissa) & 0xFF).astype(np.uint8)
+    payload: NDArray[np.uint8] = (~(sign | (exponent << 4) | mantissa) & 0xFF).astype(np.uint8)
+    return payload
 
 
 def mulaw_decode(payload: NDArray[np.uint8] | bytes) -> Pcm:
     """The int16 samples of G.711 µ-law bytes."""
     codes = np.frombuffer(payload, dtype=np.uint8) if isinstance(payload, bytes) else payload
-    return _MULAW[codes]
+    samples: Pcm = _MULAW[codes]
+    return samples
 
 
 def _mulaw_table() -> Pcm:
@@ -240,4 +244,5 @@ def _to_float(pcm: Pcm) -> NDArray[np.float32]:
 
 
 def _to_int16(samples: NDArray[np.float32]) -> Pcm:
-    return np.clip(np.rint(samples * _FULL_SCALE), -32768, 32767).astype(np.int16)
+    pcm: Pcm = np.clip(np.rint(samples * _FULL_SCALE), -32768, 32767).astype(np.int16)
+    return pcm

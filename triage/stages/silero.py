@@ -91,9 +91,7 @@ class SileroVoiceActivity:
         self._next = None
 
     def _decide(self) -> float:
-        output, self._state = self._session.run(
-            None, {"input": self._input, "state": self._state, "sr": _RATE}
-        )
+        output, self._state = self._session.run(None, {"input": self._input, "state": self._state, "sr": _RATE})
         self._input[0, :CONTEXT] = self._input[0, WINDOW:].copy()
         self._filled = 0
         return float(output[0, 0])

@@ -1,0 +1,294 @@
+"""The offline recogniser: pocketsphinx in a child process, for demos, tests and synthetic 16 kHz callers only.
+
+It always returns words, also for a cough; so it is fed nothing but what the voice detector lets through, and its finals
+carry a probability per word by which the runtime tells words from noise. Interims carry none.
+"""
+
+import asyncio
+import importlib.util
+import json
+import sys
+from bisect import bisect_right
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from triage.errors import StageError, TimedOut, Unavailable
+from triage.ports import FRAME, RATE, Frame, Pcm, Transcript, Word
+from triage.stages.pocketsphinx_child import HEAD
+
+LEAD_IN = 15
+"""Frames from before the gate opened that are decoded too (300 ms)."""
+STEP = 5
+"""Frames per piece sent to the engine (100 ms)."""
+BACKLOG = 100
+"""Pieces sent and not answered, at which the engine is given up (10 s of speech)."""
+NO_WHEEL = "pocketsphinx has no wheel for this Python; use Python 3.11 or 3.13 and install the package again"
+CEPSTRAL_MEAN = "41.00,-5.29,-0.12,5.09,2.48,-4.07,-1.37,-1.78,-5.08,-2.05,-6.45,-1.42,1.17"
+"""Where the engine's channel estimate starts; it adapts over the call."""
+
+_HOP = RATE // 100
+
+
+def language_files() -> tuple[Path, Path]:
+    """The shipped language model and the pronunciations that the engine's dictionary lacks."""
+    folder = Path(str(files("triage.stages"))) / "lm"
+    return folder / "triage.arpa.gz", folder / "extra.dict"
+
+
+class PocketsphinxSpeechToText:
+    """One caller's recogniser; it adapts to that caller, so make one per call."""
+
+    name = "pocketsphinx"
+    local = True
+
+    def __init__(
+        self,
+        *,
+        busy: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        cepstral_mean: str = CEPSTRAL_MEAN,
+    ) -> None:
+        """`busy` is held while the child has work of ours, so that virtual time waits for it."""
+        self._busy = busy
+        self._cepstral_mean = cepstral_mean
+        self._child: _Child | None = None
+        self._lead_in: deque[Frame] = deque(maxlen=LEAD_IN)
+        self._piece: list[Frame] = []
+        self._open = _Utterance(1, 0)
+        self._unanswered: deque[tuple[_Utterance, ExitStack]] = deque()
+        self._out: asyncio.Queue[Transcript | StageError | None] = asyncio.Queue()
+        self._position = 0
+        self._over = False
+
+    async def start(self) -> None:
+        """Start the child and wait until it has loaded its model (about half a second).
+
+        Raises:
+            Unavailable: no wheel for this Python, a model file is missing, or the child died.
+        """
+        if self._child is not None or self._over:
+            return
+        if importlib.util.find_spec("pocketsphinx") is None:
+            raise Unavailable("stt", NO_WHEEL)
+        model, pronunciations = language_files()
+        if not (model.is_file() and pronunciations.is_file()):
+            raise Unavailable("stt", "the language model is missing; install the package again")
+        loop = asyncio.get_running_loop()
+        script = files("triage.stages") / "pocketsphinx_child.py"
+        with self._busy():
+            try:
+                _, self._child = await loop.subprocess_exec(
+                    lambda: _Child(self._answered, self._died),
+                    sys.executable,
+                    "-P",
+                    str(script),
+                    str(model),
+                    str(pronunciations),
+                    self._cepstral_mean,
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.DEVNULL,
+                )
+            except OSError as error:
+                raise Unavailable("stt", "the recogniser's process cannot be started") from error
+            await self._child.ready.wait()
+        if self._child.refusal:
+            self._over = True
+            raise Unavailable("stt", NO_WHEEL if self._child.refusal == "no wheel" else self._child.refusal)
+
+    def feed(self, frame: Frame, *, voiced: bool) -> None:
+        """Take audio in order; never waits. Unvoiced frames are kept as the lead-in of the next voiced one."""
+        self._position = frame.start + len(frame.pcm)
+        if not voiced:
+            self._lead_in.append(frame)
+            return
+        self._piece += [*self._lead_in, frame]
+        self._lead_in.clear()
+        while len(self._piece) >= STEP:
+            self._send(self._piece[:STEP])
+            del self._piece[:STEP]
+
+    def finish_utterance(self) -> None:
+        """Ask for a final of what was decoded since the last one; an empty one where that is nothing."""
+        if self._piece:
+            self._send(self._piece)
+            self._piece = []
+        self._request(b"F", b"")
+        self._open = _Utterance(self._open.number + 1, self._position)
+
+    async def transcripts(self) -> AsyncIterator[Transcript]:
+        """Interims and finals in order; ends after close().
+
+        Raises:
+            Unavailable: the child died; nothing more will come.
+            TimedOut: the child stopped answering; nothing more will come.
+        """
+        while (item := await self._out.get()) is not None:
+            if isinstance(item, StageError):
+                raise item
+            yield item
+
+    async def close(self) -> None:
+        """Stop the child; idempotent."""
+        self._end(None)
+        if self._child is not None:
+            with self._busy():
+                await self._child.stop()
+
+    @property
+    def unanswered(self) -> int:
+        """Pieces and finishes sent to the engine that it has not answered yet."""
+        return len(self._unanswered)
+
+    def _send(self, piece: list[Frame]) -> None:
+        pcm: Pcm = np.concatenate([frame.pcm for frame in piece])
+        for frame in piece:
+            self._open.heard(frame)
+        self._request(b"A", pcm.astype("<i2", copy=False).tobytes())
+
+    def _request(self, kind: bytes, body: bytes) -> None:
+        if self._over or self._child is None:
+            return
+        if len(self._unanswered) >= BACKLOG:
+            self._child.kill()
+            self._end(TimedOut("stt", "the recogniser does not keep up"))
+            return
+        work = ExitStack()
+        work.enter_context(self._busy())
+        self._open.asked_at = self._position
+        self._unanswered.append((self._open, work))
+        self._child.send(kind, body)
+
+    def _answered(self, kind: bytes, body: bytes) -> None:
+        """One reply of the child, which belongs to the oldest open request."""
+        if self._over:
+            return
+        utterance, work = self._unanswered.popleft()
+        words = utterance.words(json.loads(body), final=kind == b"E")
+        if kind == b"E" or words:
+            self._out.put_nowait(utterance.transcript(words, final=kind == b"E"))
+        work.close()
+
+    def _died(self) -> None:
+        self._end(Unavailable("stt", "the recogniser's process died"))
+
+    def _end(self, last: StageError | None) -> None:
+        """Close the stream, once, with `last` as its last item."""
+        if self._over:
+            return
+        self._over = True
+        self._out.put_nowait(last)
+        while self._unanswered:
+            self._unanswered.popleft()[1].close()
+
+
+class _Utterance:
+    """Where in the call the pieces of one utterance lie: gated audio has gaps that the engine does not know of."""
+
+    def __init__(self, number: int, began: int) -> None:
+        self.number = number
+        self.asked_at = began
+        self._began = began
+        self._offsets: list[int] = []
+        self._positions: list[int] = []
+        self._length = 0
+        self._end = began
+
+    def heard(self, frame: Frame) -> None:
+        """A frame goes to the engine."""
+        if not self._positions or frame.start != self._end:
+            self._offsets.append(self._length)
+            self._positions.append(frame.start)
+        self._length += FRAME
+        self._end = frame.start + FRAME
+
+    def words(self, segments: list[list[Any]], *, final: bool) -> tuple[Word, ...]:
+        """The engine's segments without its silences, noises and variant marks."""
+        words: list[Word] = []
+        for text, first, last, probability in segments:
+            if text[0] in "<[+":
+                continue
+            plain = text.partition("(")[0]
+            confidence = min(1.0, max(0.0, probability)) if final else None
+            words.append(Word(plain, confidence, self._place(first * _HOP), self._place((last + 1) * _HOP)))
+        return tuple(words)
+
+    def transcript(self, words: tuple[Word, ...], *, final: bool) -> Transcript:
+        """What the port promises."""
+        start = self._positions[0] if self._positions else self._began
+        text = " ".join(word.text for word in words)
+        return Transcript(self.number, final, text, words, start, max(self._end, start))
+
+    def _place(self, offset: int) -> int:
+        """Position in the call of a sample of the utterance's own audio."""
+        if not self._offsets:
+            return self._began
+        at = bisect_right(self._offsets, min(offset, max(0, self._length - 1))) - 1
+        return self._positions[at] + min(offset, self._length) - self._offsets[at]
+
+
+class _Child(asyncio.SubprocessProtocol):
+    """The pipes: cuts the child's output into replies, and tells when it is gone."""
+
+    def __init__(self, answered: Callable[[bytes, bytes], None], died: Callable[[], None]) -> None:
+        self._answered, self._died = answered, died
+        self._transport: asyncio.SubprocessTransport | None = None
+        self._received = bytearray()
+        self._gone = asyncio.Event()
+        self.ready = asyncio.Event()
+        self.refusal = ""
+
+    def send(self, kind: bytes, body: bytes) -> None:
+        """Queue one request; never waits."""
+        pipe = self._transport.get_pipe_transport(0) if self._transport else None
+        if isinstance(pipe, asyncio.WriteTransport) and not pipe.is_closing():
+            pipe.write(HEAD.pack(kind, len(body)) + body)
+
+    def kill(self) -> None:
+        """End the child at once."""
+        if self._transport is not None:
+            self._transport.close()
+
+    async def stop(self) -> None:
+        """End the child and wait until it is gone."""
+        self.kill()
+        await self._gone.wait()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The child runs."""
+        assert isinstance(transport, asyncio.SubprocessTransport)
+        self._transport = transport
+
+    def pipe_data_received(self, fd: int, received: bytes) -> None:
+        """Bytes of the child's stdout."""
+        self._received += received
+        while len(self._received) >= HEAD.size:
+            kind, length = HEAD.unpack_from(self._received)
+            if len(self._received) < HEAD.size + length:
+                return
+            body = bytes(self._received[HEAD.size : HEAD.size + length])
+            del self._received[: HEAD.size + length]
+            if kind == b"R":
+                self.ready.set()
+            elif kind == b"X":
+                self.refusal = json.loads(body)
+                self.ready.set()
+            else:
+                self._answered(kind, body)
+
+    def process_exited(self) -> None:
+        """The child is gone, wanted or not; its last replies were read already or are lost."""
+        if not self.ready.is_set():
+            self.refusal = "the recogniser's process died while it loaded"
+            self.ready.set()
+        self._died()
+        self.kill()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Process and pipes are closed."""
+        self._gone.set()
