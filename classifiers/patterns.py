@@ -1,0 +1,251 @@
+"""The matcher: phrases over words and word classes, all found in one pass from left to right.
+
+Notation of a phrase (one per line or separated by ` | ` in the rule files):
+    word        that word (normalised as speech is)
+    word*       any word that begins so
+    <name>      any phrase of the class `name`
+    (a|b c)     one of these
+    x?          may be missing; also (a b)?
+    ..          up to 3 other words            ...   up to 6 other words
+    .np.        any run of words that only extend a noun phrase ("my left", "jaw and")
+    a & b       both, in either order, up to 6 other words between
+
+Time is linear in the text for a given book: phrases share one prefix tree, a partial match lives for at most its gap,
+and there is no backtracking. Soft tokens cost nothing inside a phrase; breaks and barrier words end every gap.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from classifiers.tokens import Token, tokenise
+
+NEAR, FAR, NOUNS = 3, 6, -1
+"""Gaps: words that may stand between two items; NOUNS counts no words but admits only noun-phrase words."""
+MAX_VARIANTS = 400
+"""Alternatives one written phrase may expand to; more is a mistake in the rule file."""
+_NOUN_RUN = 8
+_NO_PREFIX = 99
+
+Item = tuple[int, str]
+"""(gap before, atom): atom is a word, `word*` or `<class>`."""
+
+
+class PatternError(ValueError):
+    """A phrase in a rule file is not well formed."""
+
+
+def _split_words(source: str) -> list[str]:
+    padded = source
+    for mark in "()|?&":
+        padded = padded.replace(mark, f" {mark} ")
+    return padded.split()
+
+
+def _parse(words: Sequence[str], at: int, closing: bool) -> tuple[list[list[Item]], int]:
+    """Alternatives from `at` up to the closing bracket or the end."""
+    done: list[list[Item]] = []
+    current: list[list[Item]] = [[]]
+    gap = 0
+    while at < len(words):
+        word = words[at]
+        at += 1
+        if word == ")":
+            if not closing:
+                raise PatternError("unbalanced )")
+            return done + current, at
+        if word == "|":
+            done, current, gap = done + current, [[]], 0
+            continue
+        if word in ("..", "...", ".np."):
+            gap = {"..": NEAR, "...": FAR, ".np.": NOUNS}[word]
+            continue
+        if word == "(":
+            options, at = _parse(words, at, True)
+        else:
+            options = [_atoms(word)]
+        if at < len(words) and words[at] == "?":
+            options = [*options, []]
+            at += 1
+        current = [_join(left, gap, right) for left in current for right in options]
+        if len(current) > MAX_VARIANTS:
+            raise PatternError("too many variants")
+        gap = 0
+    if closing:
+        raise PatternError("missing )")
+    return done + current, at
+
+
+def _join(left: list[Item], gap: int, right: list[Item]) -> list[Item]:
+    if not right:
+        return [*left, (gap, "")] if gap else left
+    if left and left[-1][1] == "":
+        left, gap = left[:-1], gap or left[-1][0]
+    return [*left, (gap, right[0][1]), *right[1:]]
+
+
+def _atoms(word: str) -> list[Item]:
+    if word.startswith("<"):
+        if not word.endswith(">"):
+            raise PatternError(f"class name in {word!r}")
+        return [(0, word)]
+    if word.endswith("*"):
+        return [(0, word.lower())]
+    return [(0, token.text) for token in tokenise(word)]
+
+
+def expand(source: str) -> list[tuple[Item, ...]]:
+    """Every sequence that a written phrase stands for.
+
+    Raises:
+        PatternError: the phrase is not well formed.
+    """
+    words = _split_words(source)
+    if "&" in words:
+        cut = words.index("&")
+        left, right = words[:cut], words[cut + 1 :]
+        if "&" in right or not left or not right:
+            raise PatternError("one & per phrase")
+        sides = [[*left, "...", *right], [*right, "...", *left]]
+    else:
+        sides = [words]
+    found: list[tuple[Item, ...]] = []
+    for side in sides:
+        variants, _ = _parse(side, 0, False)
+        for variant in variants:
+            items = [item for item in variant if item[1]]
+            if not items:
+                raise PatternError("a phrase may not be empty")
+            found.append(((0, items[0][1]), *items[1:]))
+    return found
+
+
+@dataclass(slots=True)
+class _Node:
+    edges: dict[str, list[tuple[int, "_Node"]]] = field(default_factory=dict)
+    emits: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """`name` was found over tokens `first` up to, not including, `last`."""
+
+    name: str
+    first: int
+    last: int
+
+
+class Book:
+    """All phrases compiled into one prefix tree. Build once, share everywhere; `find` changes nothing in it."""
+
+    def __init__(self, barriers: Iterable[str], noun_words: Iterable[str], noun_classes: Iterable[str]) -> None:
+        self._root = _Node()
+        self._prefixes: dict[str, str] = {}
+        self._shortest = _NO_PREFIX
+        self._barriers = frozenset(barriers)
+        self._noun_words = frozenset(noun_words)
+        self._noun_classes = frozenset(f"<{name}>" for name in noun_classes)
+
+    def add(self, name: str, source: str) -> None:
+        """Let the written phrase `source` be found as `name` (`<class>` names feed other phrases).
+
+        Raises:
+            PatternError: the phrase is not well formed.
+        """
+        for items in expand(source):
+            node = self._root
+            for gap, atom in items:
+                if atom.endswith("*"):
+                    self._prefixes[atom[:-1]] = atom
+                    self._shortest = min(self._shortest, len(atom) - 1)
+                options = node.edges.setdefault(atom, [])
+                child = next((n for g, n in options if g == gap), None)
+                if child is None:
+                    child = _Node()
+                    options.append((gap, child))
+                node = child
+            if name not in node.emits:
+                node.emits.append(name)
+
+    def atoms(self) -> set[str]:
+        """Every atom used anywhere; lets a test find class names that nobody defines."""
+        used: set[str] = set()
+        stack = [self._root]
+        while stack:
+            node = stack.pop()
+            used.update(node.edges)
+            stack.extend(child for options in node.edges.values() for _, child in options)
+        return used
+
+    def find(self, tokens: Sequence[Token], given: Iterable[Match] = ()) -> list[Match]:
+        """Every phrase in the text, in order of its end. `given` are matches from elsewhere (numbers), as classes."""
+        size = len(tokens)
+        hard = [0] * (size + 1)
+        fence = [0] * (size + 1)
+        noun = [False] * (size + 1)
+        for at, token in enumerate(tokens):
+            hard[at + 1] = hard[at] + (not token.soft)
+            if at:
+                closed = token.after_break or tokens[at - 1].text in self._barriers
+                fence[at] = fence[at - 1] + closed
+            noun[at] = token.soft or token.text in self._noun_words
+        fence[size] = fence[size - 1] if size else 0
+        given_at: dict[int, list[Match]] = {}
+        for match in given:
+            given_at.setdefault(match.last, []).append(match)
+
+        found: dict[Match, None] = {}
+        active: list[tuple[_Node, int, int]] = []
+        for at, token in enumerate(tokens):
+            end = at + 1
+            text = token.text
+            queue: list[tuple[str, int]] = [(text, at)]
+            for length in range(self._shortest, len(text) + 1):
+                atom = self._prefixes.get(text[:length])
+                if atom is not None:
+                    queue.append((atom, at))
+            queue.extend((match.name, match.first) for match in given_at.get(end, ()))
+            grown: list[tuple[_Node, int, int]] = []
+            seen: set[tuple[str, int]] = set()
+            while queue:
+                atom, start = queue.pop()
+                if (atom, start) in seen:
+                    continue
+                seen.add((atom, start))
+                for _, child in self._root.edges.get(atom, ()):
+                    self._enter(child, start, end, grown, queue, found)
+                for node, first, last in active:
+                    if last > start:
+                        continue
+                    for gap, child in node.edges.get(atom, ()):
+                        between = hard[start] - hard[last]
+                        if gap == NOUNS:
+                            if between and (between > _NOUN_RUN or not all(noun[last:start])):
+                                continue
+                        elif between > gap:
+                            continue
+                        if tokens[start].after_break or (gap and fence[start] != fence[last - 1]):
+                            continue
+                        self._enter(child, first, end, grown, queue, found)
+            if any(name in self._noun_classes for name, _ in seen):
+                for name, start in seen:
+                    if name in self._noun_classes:
+                        noun[start:end] = [True] * (end - start)
+            active = [s for s in active if hard[end] - hard[s[2]] <= _NOUN_RUN]
+            active.extend(grown)
+        return list(found)
+
+    @staticmethod
+    def _enter(
+        child: _Node,
+        first: int,
+        end: int,
+        grown: list[tuple[_Node, int, int]],
+        queue: list[tuple[str, int]],
+        found: dict[Match, None],
+    ) -> None:
+        for name in child.emits:
+            if name.startswith("<"):
+                queue.append((name, first))
+            found[Match(name, first, end)] = None
+        if child.edges:
+            grown.append((child, first, end))

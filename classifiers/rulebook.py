@@ -1,0 +1,243 @@
+"""Reads the rule files into one immutable `Rulebook`: what is a finding, when it is dangerous, what is played.
+
+Every file in `classifiers/rules/` has `schema = 1` and a `version`. A broken file stops the start with an error that
+names it; nothing is skipped.
+"""
+
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Any
+
+from classifiers.levels import Category, Level
+from classifiers.patterns import Book, PatternError, expand
+
+SCHEMA = 1
+LANGUAGES = ("en", "es")
+
+
+class RuleFileError(ValueError):
+    """A rule file is missing or not well formed; the message names file, entry and fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """One finding: a lay-language family of phrases, and how dangerous it is on its own."""
+
+    code: str
+    category: Category
+    level: Level
+    source: str
+    approved_by: str
+    approved_on: str
+    counts: frozenset[str]
+    """Assertions that do not cancel it: past, gone, hypothetical, other, negated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A finding code or qualifier that must be there, or a comparison of a measured one."""
+
+    name: str
+    compare: str = ""
+    """One of < <= > >=, empty for mere presence."""
+    value: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Combination:
+    """Facts that are only dangerous together, in any order and any number of turns apart."""
+
+    id: str
+    category: Category
+    level: Level
+    source: str
+    approved_by: str
+    approved_on: str
+    needs: tuple[tuple[Condition, ...], ...]
+    """All groups must hold; in a group one condition is enough."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A number with a meaning: temperature, age, oxygen, puffs."""
+
+    name: str
+    scale: float
+    offset: float
+    low: float
+    high: float
+    """The range of the number as said; other readings are not this measure."""
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryRow:
+    """What a category plays and how it is ordered among waiting callers."""
+
+    clip: str
+    emergency_clip: str
+    rank: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rulebook:
+    """All rule files, compiled."""
+
+    book: Book
+    flags: Mapping[str, Flag]
+    combinations: tuple[Combination, ...]
+    measures: Mapping[str, Measure]
+    qualifiers: Mapping[str, tuple[str, str]]
+    """Pattern name to (qualifier, value)."""
+    cues: Mapping[str, Mapping[str, Any]]
+    """Assertion cues by pattern name: kind and scope."""
+    categories: Mapping[Category, CategoryRow]
+    level_rank: Mapping[Level, int]
+    versions: tuple[tuple[str, str], ...]
+    languages: Mapping[str, str] = field(default_factory=dict)
+
+
+def phrases(block: str) -> list[str]:
+    """The phrases of a block: one per line, or separated by ` | ` outside brackets; `#` starts a remark."""
+    found: list[str] = []
+    for raw in block.splitlines():
+        line = raw.split("#", 1)[0].strip()
+        depth, start = 0, 0
+        for at, character in enumerate(line):
+            if character == "(":
+                depth += 1
+            elif character == ")":
+                depth -= 1
+            elif character == "|" and depth == 0:
+                found.append(line[start:at].strip())
+                start = at + 1
+        found.append(line[start:].strip())
+    return [phrase for phrase in found if phrase]
+
+
+def read_files() -> dict[str, str]:
+    """The text of every rule file in the package, by name."""
+    folder = files("classifiers.rules")
+    return {f.name: f.read_text(encoding="utf-8") for f in folder.iterdir() if f.name.endswith(".toml")}
+
+
+def _condition(text: str) -> Condition:
+    for mark in ("<=", ">=", "<", ">"):
+        if mark in text:
+            name, value = text.split(mark, 1)
+            return Condition(name.strip(), mark, float(value))
+    return Condition(text.strip())
+
+
+def load_rulebook(texts: Mapping[str, str] | None = None) -> Rulebook:
+    """Compile the rule files (`texts` by file name; the shipped ones when not given).
+
+    Raises:
+        RuleFileError: a file is not well formed; names file, entry and fault.
+    """
+    texts = read_files() if texts is None else texts
+    parsed: dict[str, dict[str, Any]] = {}
+    for name in sorted(texts):
+        try:
+            parsed[name] = tomllib.loads(texts[name])
+        except tomllib.TOMLDecodeError as error:
+            raise RuleFileError(f"{name}: {error}") from error
+        if parsed[name].get("schema") != SCHEMA:
+            raise RuleFileError(f"{name}: schema is not {SCHEMA}")
+
+    barriers: list[str] = []
+    noun_words: list[str] = []
+    noun_classes: list[str] = []
+    for table in parsed.values():
+        barriers += table.get("barriers", "").split()
+        noun_words += table.get("noun_words", "").split()
+        noun_classes += table.get("noun_classes", "").split()
+    book = Book(barriers, noun_words, noun_classes)
+
+    flags: dict[str, Flag] = {}
+    combinations: list[Combination] = []
+    measures: dict[str, Measure] = {}
+    qualifiers: dict[str, tuple[str, str]] = {}
+    cues: dict[str, Mapping[str, Any]] = {}
+    categories: dict[Category, CategoryRow] = {}
+    level_rank: dict[Level, int] = {}
+
+    def add(file: str, entry: str, name: str, row: Mapping[str, Any]) -> None:
+        for language in LANGUAGES:
+            for phrase in phrases(row.get(language, "")):
+                try:
+                    book.add(name, phrase)
+                except PatternError as error:
+                    raise RuleFileError(f"{file}: {entry}: {phrase!r}: {error}") from error
+
+    for file, table in parsed.items():
+        entry = "top"
+        try:
+            for entry, row in table.get("class", {}).items():
+                add(file, entry, f"<{entry}>", row)
+            for row in table.get("flag", ()):
+                entry = row["code"]
+                if entry in flags:
+                    add(file, entry, entry, row)
+                    continue
+                flags[entry] = Flag(
+                    entry,
+                    Category(row.get("category", "none")),
+                    Level(row.get("level", "routine")),
+                    row.get("source", table.get("source", "")),
+                    row.get("approved_by", table.get("approved_by", "")),
+                    row.get("approved_on", table.get("approved_on", "")),
+                    frozenset(row.get("counts", "").split()),
+                )
+                add(file, entry, entry, row)
+            for entry, row in table.get("cue", {}).items():
+                cues[f"!{entry}"] = row
+                add(file, entry, f"!{entry}", row)
+            for row in table.get("qualifier", ()):
+                entry = f"{row['name']}={row.get('value', 'yes')}"
+                qualifiers[f"@{entry}"] = (row["name"], str(row.get("value", "yes")))
+                add(file, entry, f"@{entry}", row)
+            for number, row in enumerate(table.get("measure", ())):
+                entry = row["name"]
+                name = f"#{entry}.{number}"
+                measures[name] = Measure(
+                    entry,
+                    float(row.get("scale", 1)),
+                    float(row.get("offset", 0)),
+                    float(row["low"]),
+                    float(row["high"]),
+                )
+                add(file, entry, name, row)
+            for row in table.get("combination", ()):
+                entry = row["id"]
+                groups = row["needs"]
+                combinations.append(
+                    Combination(
+                        entry,
+                        Category(row["category"]),
+                        Level(row.get("level", "nurse_now")),
+                        row.get("source", table.get("source", "")),
+                        row.get("approved_by", table.get("approved_by", "")),
+                        row.get("approved_on", table.get("approved_on", "")),
+                        tuple(tuple(_condition(c) for c in group.split("|")) for group in groups),
+                    )
+                )
+            for entry, row in table.get("category", {}).items():
+                categories[Category(entry)] = CategoryRow(
+                    row["clip"], row.get("emergency_clip", row["clip"]), row["rank"]
+                )
+            for entry, value in table.get("level_rank", {}).items():
+                level_rank[Level(entry)] = int(value)
+        except RuleFileError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise RuleFileError(f"{file}: {entry}: {error!r}") from error
+
+    digest = hashlib.sha256("\0".join(f"{n}\0{texts[n]}" for n in sorted(texts)).encode()).hexdigest()[:12]
+    versions = (("rules", digest), *((n.removesuffix(".toml"), str(parsed[n].get("version", ""))) for n in parsed))
+    return Rulebook(book, flags, tuple(combinations), measures, qualifiers, cues, categories, level_rank, versions[:1])
+
+
+__all__ = ["RuleFileError", "Rulebook", "expand", "load_rulebook", "phrases", "read_files"]

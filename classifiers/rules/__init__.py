@@ -1,0 +1,1 @@
+"""The red flags, the lexicon, the assertion cues and the categories: data, no code."""
