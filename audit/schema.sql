@@ -1,0 +1,16 @@
+CREATE TABLE access ( id INTEGER NOT NULL, at_ns BIGINT NOT NULL, who VARCHAR NOT NULL, purpose VARCHAR NOT NULL, call VARCHAR NOT NULL, what VARCHAR NOT NULL, prev BLOB NOT NULL, hash BLOB NOT NULL, CONSTRAINT pk_access PRIMARY KEY (id) );
+CREATE TABLE alembic_version ( version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num) );
+CREATE TABLE callback ( id VARCHAR NOT NULL, call VARCHAR NOT NULL, reason VARCHAR NOT NULL, level VARCHAR NOT NULL, opened_ns BIGINT NOT NULL, due_ns BIGINT NOT NULL, owner VARCHAR, done_ns BIGINT, CONSTRAINT pk_callback PRIMARY KEY (id) );
+CREATE TABLE chain ( call VARCHAR NOT NULL, number BIGINT, bucket BIGINT NOT NULL, writer VARCHAR NOT NULL, closed BOOLEAN DEFAULT '0' NOT NULL, head BLOB, CONSTRAINT pk_chain PRIMARY KEY (call) );
+CREATE TABLE data_key ( "key" VARCHAR NOT NULL, reader VARCHAR NOT NULL, call VARCHAR NOT NULL, commitment BLOB NOT NULL, wrapped BLOB, CONSTRAINT pk_data_key PRIMARY KEY ("key", reader) );
+CREATE TABLE job ( id VARCHAR NOT NULL, call VARCHAR NOT NULL, kind VARCHAR NOT NULL, opened_ns BIGINT NOT NULL, ready_ns BIGINT, leased_until_ns BIGINT, attempts INTEGER DEFAULT '0' NOT NULL, done_ns BIGINT, CONSTRAINT pk_job PRIMARY KEY (id) );
+CREATE TABLE number_block ( first BIGINT NOT NULL, count INTEGER NOT NULL, writer VARCHAR NOT NULL, used INTEGER, CONSTRAINT pk_number_block PRIMARY KEY (first) );
+CREATE TABLE record ( call VARCHAR NOT NULL, segment INTEGER NOT NULL, sequence INTEGER NOT NULL, header BLOB NOT NULL, nonce BLOB NOT NULL, sealed BLOB NOT NULL, hash BLOB NOT NULL, locator BLOB NOT NULL, CONSTRAINT pk_record PRIMARY KEY (call, segment, sequence) );
+CREATE TABLE stray ( id INTEGER NOT NULL, call VARCHAR NOT NULL, segment INTEGER NOT NULL, sequence INTEGER NOT NULL, header BLOB NOT NULL, nonce BLOB NOT NULL, sealed BLOB NOT NULL, hash BLOB NOT NULL, CONSTRAINT pk_stray PRIMARY KEY (id) );
+CREATE INDEX ix_access_call ON access (call);
+CREATE INDEX ix_callback_call ON callback (call);
+CREATE INDEX ix_chain_number ON chain (number);
+CREATE INDEX ix_data_key_call ON data_key (call);
+CREATE INDEX ix_job_call ON job (call);
+CREATE INDEX ix_stray_call ON stray (call);
+INSERT INTO alembic_version (version_num) VALUES ('0001');
