@@ -16,6 +16,8 @@ class Attempt:
 
     number: int
     rung: Rung
+    held: bool = False
+    """A nurse answered and was asked to accept by key."""
     person: bool = False
     """A person took it (key press or click at the desk)."""
 

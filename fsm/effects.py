@@ -93,6 +93,7 @@ class TruncateHistory(SafetyEffect):
     """Cut the agent's last turn in history to what was audible, and mark it as cut off."""
 
     generation: int
+    """0: what was cut off, if anything, was a clip."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

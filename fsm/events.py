@@ -72,6 +72,7 @@ class TurnEnded(Event):
     """The caller gave up the floor, after real words."""
 
     turn: int
+    """Counts up. The same number comes again only where the caller went on speaking (the joined turn)."""
     silent_ns: int = 0
     """Silence that had already passed when the end was decided."""
 
@@ -111,7 +112,7 @@ class KeyPressed(Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HoldRequested(Event):
-    """The caller said "hold on": their silence is meant."""
+    """The caller said "hold on": their silence is meant. Comes in place of `TurnEnded`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -210,7 +211,7 @@ class TransferTimedOut(Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TransferPending(Event):
-    """ "Already being transferred": the earlier attempt stands; not a refusal."""
+    """The line says "already being transferred": the earlier attempt stands; not a refusal."""
 
     attempt: int
 

@@ -75,6 +75,7 @@ class TimerName(StrEnum):
     OURS_SCRIPTED = "ours_scripted"
     OURS_NURSE = "ours_nurse"
     CALLER_SILENCE = "caller_silence"
+    PLAYOUT = "playout"
     CONFIRM = "confirm"
     TURN_OPEN = "turn_open"
     WORDLESS = "wordless"

@@ -10,6 +10,8 @@ SECONDS: dict[T, float] = {
     T.OURS_NURSE: 10.0,
     # The caller's silence: counted from our last audible sample, three times (6, 12, 18 s), stretched by "hold on".
     T.CALLER_SILENCE: 6.0,
+    # Guard over one playback (the longest is the greeting): its end never came, so the lane or the voice is stuck.
+    T.PLAYOUT: 40.0,
     # A pause of our playout is judged after this long, again and again while the voice goes on.
     T.CONFIRM: 0.6,
     # Words were heard and no turn end ever came: the recogniser is gone (its own limit is a 30 s turn).
@@ -35,3 +37,5 @@ MAX_SILENCES = 2
 """Are-you-there prompts before a nurse is called."""
 MAX_UNCLEAR = 4
 """Judgements of an unclear voice before it is taken for words (we do not talk over a voice)."""
+CALLBACK_WITHIN_S = 300
+"""Deadline of a call-back task that the machine opens: somebody urgent went away without a nurse."""
