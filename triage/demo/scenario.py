@@ -66,10 +66,11 @@ class Utterance(_Strict):
     """Something the caller does, once, in the order of the file."""
 
     when: Literal["quiet", "over", "at", "prompt", "nurse", "after"] = "quiet"
-    """quiet: we said something and fell silent. over: while we speak. at: that second of the call. prompt: `prompt` was
-    heard to its end. nurse: the nurse is on the line. after: after the utterance before this one."""
+    """quiet: the agent said something and fell silent. over: the agent began to speak. at: the call was connected.
+    prompt: `prompt` was heard to its end, as often as it is. nurse: the nurse said something and fell silent.
+    after: the utterance before this one ended."""
     delay_s: Annotated[float, Field(ge=0, le=600)] = 0.5
-    """Seconds from that moment (for `at`: the moment itself)."""
+    """Seconds from that moment."""
     prompt: str = ""
     line: str = ""
     """What is said, by line id."""
@@ -120,18 +121,22 @@ class Scenario(_Strict):
     recogniser: Literal["pocketsphinx", "scripted"] = "pocketsphinx"
     """scripted: for what the local recogniser cannot follow (8 kHz, noise, echo, never pausing)."""
     seed: int = 1
-    longest_s: Annotated[float, Field(gt=0, le=3600)] = 300.0
-    """The caller hangs up after this."""
+    patience_s: Annotated[float, Field(gt=0, le=600)] = 60.0
+    """The caller hangs up when nobody has spoken for this long."""
     line: LineSpec = LineSpec()
     nurses: tuple[NurseSpec, ...] = (NurseSpec(),)
     caller: tuple[Utterance, ...] = ()
-    answers: dict[str, str] = Field(default_factory=dict)
-    """Line id to say whenever this prompt was heard to its end (once each, while nothing of `caller` is due)."""
+    answers: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
+    """Prompt id -> line id said whenever that prompt was heard to its end; several are said in turn, the last for ever."""
     expect: Expectation = Expectation()
 
     def line_ids(self) -> set[str]:
         """Every caller or nurse line this scenario needs."""
-        return {u.line for u in self.caller if u.line} | set(self.answers.values()) | {n.says for n in self.nurses}
+        return {u.line for u in self.caller if u.line} | set(self.answer_lines()) | {n.says for n in self.nurses}
+
+    def answer_lines(self) -> list[str]:
+        """The lines of all answers, in order."""
+        return [line for said in self.answers.values() for line in ((said,) if isinstance(said, str) else said)]
 
 
 def names() -> list[str]:

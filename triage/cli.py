@@ -1,0 +1,184 @@
+"""The command `triage`. Commands import what they need when they run, so that `--help` answers at once.
+
+`main` is the one place where an error becomes a line and an exit code: 1 when something failed, 2 when the person at
+the terminal can mend it, 130 after Ctrl-C. Nobody sees a traceback who did not ask for it with `--debug`.
+"""
+
+import errno
+import os
+import sys
+import tempfile
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from triage.errors import TriageError, UsageError
+
+if TYPE_CHECKING:
+    from triage.config import Settings
+
+app = typer.Typer(
+    name="triage",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="A telephone line that listens for danger and brings a nurse.",
+)
+
+
+@dataclass
+class Common:
+    """Options that stand before the command."""
+
+    config: Path | None = None
+    data: Path | None = None
+    debug: bool = False
+
+    def settings(self, data: Path | None = None) -> "Settings":
+        """Read the settings.
+
+        Raises:
+            SettingError: one of them is wrong.
+        """
+        from triage.config import load
+
+        return load(self.config, data=data or self.data)
+
+
+DataFolder = Annotated[
+    Path | None, typer.Option("--data", help="Data folder instead of the default.", show_default=False)
+]
+
+
+@app.callback(invoke_without_command=True)
+def _common(
+    context: typer.Context,
+    config: Annotated[
+        Path | None, typer.Option(help="Settings file (default: ./triage.toml).", show_default=False)
+    ] = None,
+    data: DataFolder = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an unexpected error.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    common: Common = context.obj
+    common.config, common.data, common.debug = config, data, debug
+    if version:
+        from importlib.metadata import PackageNotFoundError
+        from importlib.metadata import version as version_of
+
+        try:
+            typer.echo(f"triage-line {version_of('triage-line')}")
+        except PackageNotFoundError:
+            typer.echo("triage-line, run from its source folder")
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    context: typer.Context,
+    scenario: Annotated[str, typer.Argument(help="Which call; --list shows all.")] = "chest_pain",
+    show_list: Annotated[bool, typer.Option("--list", help="List the scenarios and exit.")] = False,
+    fast: Annotated[bool, typer.Option("--fast/--realtime", help="Virtual clock instead of the wall clock.")] = False,
+    play: Annotated[bool, typer.Option("--play", help="Play the call when it is over.")] = False,
+    say: Annotated[
+        list[str] | None, typer.Option(help="Be the caller: text for the local voice, once per turn.")
+    ] = None,
+    wav: Annotated[list[Path] | None, typer.Option(help="Be the caller: an audio file, once per turn.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of noise, loss and jitter.", show_default=False)] = None,
+    data: DataFolder = None,
+) -> None:
+    """Run one simulated call: ring, talk, danger, nurse, sealed record, summary."""
+    if show_list:
+        from triage.demo.scenario import load as load_scenario
+        from triage.demo.scenario import names
+
+        for name in names():
+            found = load_scenario(name)
+            typer.echo(f"{name:<17}{found.recogniser:<14}{found.title}")
+        return
+    from triage.demo.run import DemoOrder, run_demo
+
+    order = DemoOrder(scenario=scenario, fast=fast, play=play, say=tuple(say or ()), wav=tuple(wav or ()), seed=seed)
+    raise typer.Exit(run_demo(order, _common_of(context).settings(data)))
+
+
+@app.command()
+def doctor(context: typer.Context, data: DataFolder = None) -> None:
+    """Say what is installed, which stages are local, what is missing, what would stop a production start."""
+    from triage import doctor as looking
+
+    settings = _common_of(context).settings(data)
+    findings = looking.examine(settings)
+    for finding in findings:
+        typer.echo(f"{finding.verdict.value:<9}{finding.subject:<16}{finding.words}")
+    typer.echo("\nstages")
+    for stage in looking.stages(settings):
+        where = "local" if stage.local else "vendor"
+        typer.echo(f"  {stage.port:<16}{stage.engine:<14}{where:<8}{stage.remark}")
+    missing = looking.missing_settings(settings)
+    typer.echo("\nsettings missing: " + ("; ".join(missing) or "none"))
+    typer.echo("\na production start would be refused for")
+    for obstacle in looking.production_obstacles(settings):
+        typer.echo(f"  {obstacle}")
+    raise typer.Exit(0 if looking.demo_can_run(findings) else 1)
+
+
+def main() -> NoReturn:
+    """Run the command line; never returns, never shows a traceback unasked."""
+    common = Common()
+    try:
+        code = app(prog_name="triage", obj=common, standalone_mode=False) or 0
+    except typer.TyperException as error:  # wrong usage
+        command = getattr(getattr(error, "ctx", None), "command_path", "triage")
+        message = getattr(error, "format_message", str)()
+        code = _refuse(f"{message} (see: {command} --help)", 2) if message else 2
+    except typer.Abort:
+        code = 130
+    except TriageError as error:
+        code = _refuse(str(error), error.exit_code)
+    except BrokenPipeError:  # `triage ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except OSError as error:
+        code = _refuse(_os_error(error), 1) if not common.debug else _unexpected(error, common)
+    except Exception as error:  # the one place where anything unexpected ends
+        code = _unexpected(error, common)
+    sys.exit(code)
+
+
+def _common_of(context: typer.Context) -> Common:
+    common = context.obj
+    if not isinstance(common, Common):
+        raise UsageError("this command belongs behind `triage`; run `triage --help`")
+    return common
+
+
+def _refuse(message: str, code: int) -> int:
+    print(f"triage: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _os_error(error: OSError) -> str:
+    remedy = {
+        errno.ENOSPC: "free some space or name another folder with --data",
+        errno.EROFS: "it is read-only; name another folder with --data",
+        errno.EACCES: "mend its permissions or name another folder with --data",
+    }.get(error.errno or 0, "see --debug")
+    return f"{error.filename or 'the system'}: {error.strerror or type(error).__name__}; {remedy}"
+
+
+def _unexpected(error: Exception, common: Common) -> int:
+    if common.debug:
+        traceback.print_exception(error)
+        return 1
+    where = "nowhere, as no file could be written; run again with --debug"
+    try:
+        handle, where = tempfile.mkstemp(prefix="triage-error-", suffix=".txt")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            traceback.print_exception(error, file=file)
+    except OSError:
+        pass
+    return _refuse(f"unexpected {type(error).__name__}; details are in {where}", 1)

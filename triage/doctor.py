@@ -1,0 +1,188 @@
+"""What is here, what is missing, and what would stop a start: read-only, and it never raises.
+
+Three questions, in this order: can this machine run the demo; which engine stands behind each stage, and is it local;
+what would refuse a production start with these settings.
+"""
+
+import ctypes
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import resources
+from pathlib import Path
+
+from triage.clips import ClipLibrary
+from triage.config import Settings
+from triage.errors import TriageError
+
+NEEDED_MB = 200
+"""Free space the data folder should have, MB; a demo call takes about 10."""
+
+
+class Verdict(StrEnum):
+    """How one finding weighs."""
+
+    GOOD = "good"
+    NOTE = "note"  # works, with less
+    MISSING = "missing"  # the demo cannot run
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at."""
+
+    subject: str
+    verdict: Verdict
+    words: str
+    """What is there, or what is missing and the remedy; one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Which engine stands behind a port."""
+
+    port: str
+    engine: str
+    local: bool
+    production: bool
+    """Whether a production start accepts it."""
+    remark: str = ""
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Everything the demo needs, looked at one by one."""
+    return [
+        _python(),
+        *_packages(),
+        _voice(),
+        *_models(),
+        _clips(settings),
+        _data_folder(settings.data_dir),
+        _speaker(),
+    ]
+
+
+def stages(settings: Settings) -> list[Stage]:
+    """The engines these settings choose."""
+    demo_only = "serves demos and tests only: useless on telephone audio and real voices"
+    return [
+        Stage("line", "simulated", True, False, "the LiveKit line needs the extra `worker`"),
+        Stage("voice activity", "silero", True, True),
+        Stage("speech to text", settings.stt, True, False, demo_only),
+        Stage("language model", settings.llm, True, True, "the scripted interviewer: fixed wording"),
+        Stage("text to speech", settings.tts, True, True),
+        Stage("nurse desk", "file", True, True),
+        Stage("audit store", "sqlite", True, False, "one machine; production keeps its record in PostgreSQL"),
+        Stage("keyring", "file", True, False, "the private key lies beside the record"),
+    ]
+
+
+def missing_settings(settings: Settings) -> list[str]:
+    """Settings without a default that a production start needs."""
+    return [] if settings.nurse_directory else ["nurse_directory: who is called, in which order"]
+
+
+def production_obstacles(settings: Settings) -> list[str]:
+    """Everything for which a production start would be refused, one line each."""
+    obstacles = [
+        f"{stage.port}: {stage.engine} {stage.remark}".strip() for stage in stages(settings) if not stage.production
+    ]
+    obstacles += [f"setting {line}" for line in missing_settings(settings)]
+    if settings.keep_audio:
+        obstacles.append("setting keep_audio: audio is kept in the clear; set it to false")
+    try:
+        ClipLibrary.load(settings.language, settings.region, placeholders=False)
+    except TriageError as error:
+        obstacles.append(f"clips: {error}")
+    obstacles.append("checkpoints: this version keeps them on this machine only; production needs a second place")
+    return obstacles
+
+
+def demo_can_run(findings: Iterable[Finding]) -> bool:
+    """Whether nothing that the demo needs is missing."""
+    return all(finding.verdict is not Verdict.MISSING for finding in findings)
+
+
+def _python() -> Finding:
+    words = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    if sys.version_info[:2] == (3, 12):
+        return Finding("python", Verdict.NOTE, f"{words}; the local recogniser has no wheel for 3.12: use 3.11 or 3.13")
+    return Finding("python", Verdict.GOOD, words)
+
+
+def _packages() -> list[Finding]:
+    findings = []
+    for module, distribution, use in (
+        ("pocketsphinx", "pocketsphinx", "local recogniser"),
+        ("onnxruntime", "onnxruntime", "voice activity"),
+        ("soundfile", "soundfile", "reading audio files"),
+        ("soxr", "soxr", "sample rates"),
+        ("cryptography", "cryptography", "sealing"),
+        ("sqlmodel", "sqlmodel", "store"),
+        ("transitions", "transitions", "machine"),
+    ):
+        if importlib.util.find_spec(module) is None:
+            words = f"{distribution} is not installed ({use}); make demo installs it"
+            findings.append(Finding(module, Verdict.MISSING, words))
+        else:
+            findings.append(Finding(module, Verdict.GOOD, f"{importlib.metadata.version(distribution)}, {use}"))
+    for extra, modules in (("worker", ("livekit",)), ("vendors", ("deepgram", "openai", "cartesia"))):
+        there = [module for module in modules if importlib.util.find_spec(module) is not None]
+        words = f"{', '.join(there)}" if there else "not installed; not needed without a key"
+        findings.append(Finding(f"extra {extra}", Verdict.GOOD if there else Verdict.NOTE, words))
+    return findings
+
+
+def _voice() -> Finding:
+    try:
+        for library in ("flite", "flite_usenglish", "flite_cmulex"):
+            ctypes.CDLL(f"lib{library}.so.1")
+    except OSError:
+        remedy = "not installed; rendered wording is spoken all the same (apt-get install libflite1)"
+        return Finding("local voice", Verdict.NOTE, remedy)
+    return Finding("local voice", Verdict.GOOD, "flite")
+
+
+def _models() -> list[Finding]:
+    folder = resources.files("triage.stages")
+    vad = folder / "models" / "silero_vad.onnx"
+    if not vad.is_file():
+        return [Finding("model", Verdict.MISSING, f"{vad} is missing; check the project out again")]
+    return [Finding("model", Verdict.GOOD, f"silero_vad.onnx, {len(vad.read_bytes()) // 1024} KiB")]
+
+
+def _clips(settings: Settings) -> Finding:
+    try:
+        clips = ClipLibrary.load(settings.language, settings.region)
+        clips.check_numbers(
+            emergency=settings.emergency_number, crisis=settings.crisis_number, poison=settings.poison_number
+        )
+    except TriageError as error:
+        return Finding("clips", Verdict.MISSING, str(error))
+    words = f"{len(clips)} for {settings.language}, {settings.region}; all hashes agree, numbers are the settings' own"
+    return Finding("clips", Verdict.GOOD, words)
+
+
+def _data_folder(folder: Path) -> Finding:
+    place = folder
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        return Finding("data folder", Verdict.MISSING, f"{folder} cannot be written; name another with --data")
+    free = shutil.disk_usage(place).free // 2**20
+    if free < NEEDED_MB:
+        return Finding("data folder", Verdict.MISSING, f"{folder} has {free} MB left; free some or use --data")
+    return Finding("data folder", Verdict.GOOD, f"{folder} ({free} MB free)")
+
+
+def _speaker() -> Finding:
+    player = next((name for name in ("aplay", "paplay", "afplay") if shutil.which(name)), "")
+    if not player:
+        return Finding("speaker", Verdict.NOTE, "no player for --play (apt-get install alsa-utils); the WAV is kept")
+    return Finding("speaker", Verdict.GOOD, player)
