@@ -1,0 +1,1 @@
+"""Telephone lines: everything that fulfils `ports.Line`."""
