@@ -118,6 +118,8 @@ class Listening:
         """Monotonic time of sample 0, recorded once: the one mapping between audio time and the clock."""
         self.deaf = False
         """Bridged: a nurse has the caller, we do not transcribe."""
+        self.gravest: tuple[Assessment, str, int] | None = None
+        """The urgent verdict of the highest rank so far, its text and turn; set before it is told."""
         self._texts: dict[int, list[str]] = {}
         self._word_end_ns: dict[int, int] = {}
         self._turn_onset: int | None = None
@@ -216,15 +218,19 @@ class Listening:
         """Take transcripts until the recogniser is closed; a recogniser that dies becomes an event."""
         try:
             async for transcript in self._stt.transcripts():
-                if transcript.utterance <= self._done:
-                    continue
-                if transcript.final:
-                    self._promoted_in_a_row = 0
-                    self._final(transcript, promoted=False)
-                else:
-                    self._interim(transcript)
+                self.take(transcript)
         except StageError:
             self._broken()
+
+    def take(self, transcript: Transcript) -> None:
+        """Judge one transcript; one that comes after its final (or its promotion) is late and dropped."""
+        if transcript.utterance <= self._done:
+            return
+        if transcript.final:
+            self._promoted_in_a_row = 0
+            self._final(transcript, promoted=False)
+        else:
+            self._interim(transcript)
 
     def _broken(self) -> None:
         self._tell(ev.EffectFailed(at_ns=self._now_ns(), effect="Transcribe", stage="stt"))
@@ -378,6 +384,8 @@ class Listening:
                 suppressed = "echo"
             else:
                 self._word_end_ns[self.turn] = self.at_ns(self._voice.last_voice)
+                if self.gravest is None or assessment.rank > self.gravest[0].rank:
+                    self.gravest = (assessment, text, self.turn)
                 self._tell(
                     ev.UrgencyRaised(
                         at_ns=began_ns,

@@ -11,7 +11,6 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -19,8 +18,9 @@ from fsm import effects as fx
 from fsm import events as ev
 from fsm.call import Call
 from fsm.machine import Step, step
-from fsm.states import Phase, State, TimerName
+from fsm.states import TimerName
 from triage.clips import ClipLibrary
+from triage.clock import Clock
 from triage.echo import EchoTap
 from triage.errors import StageError
 from triage.line_events import event_of
@@ -111,10 +111,9 @@ class Rooms:
     clips: ClipLibrary
     desk: NurseDesk
     record: Record
+    clock: Clock
     observers: list[Observer] = field(default_factory=list)
     durable_wait_s: float = 0.05
-    outside_work: Callable[[], AbstractContextManager[None]] = nullcontext
-    """Held while the loop waits for a thread (virtual time stands still meanwhile)."""
 
 
 class Runtime:
@@ -138,8 +137,8 @@ class Runtime:
     # --- events
 
     def now_ns(self) -> int:
-        """The call's monotonic clock: the loop's."""
-        return int(asyncio.get_running_loop().time() * 1e9)
+        """The call's monotonic clock."""
+        return self._rooms.clock.now_ns()
 
     def tell(self, event: ev.Event) -> None:
         """Hand the machine one event; it is stepped at once unless a step is already under way."""
@@ -249,8 +248,8 @@ class Runtime:
             case fx.ReleaseNurse():
                 rooms.line.release(effect.attempt, rooms.clips.clip("nurse_released").pcm if effect.told else None)
             case fx.CancelTransfers():
-                for open_attempt in range(1, self.call.attempt + 1):
-                    rooms.line.release(open_attempt)
+                for attempt in range(1, self.call.handoff.attempts + 1):
+                    rooms.line.release(attempt)
             case fx.HangUp():
                 self._spawn(rooms.line.hang_up(), effect)
             case fx.DrainTail():
@@ -266,7 +265,10 @@ class Runtime:
                 raise AssertionError(f"no way to carry out {type(effect).__name__}")
 
     def _play(self, order: fx.Play) -> None:
-        clips = [self._rooms.clips.clip(prompt) for prompt in order.prompts]
+        """Variants of one prompt take turns, so that an acknowledgement does not sound like a machine's."""
+        library = self._rooms.clips
+        variants = [library.variants(prompt) or (prompt,) for prompt in order.prompts]
+        clips = [library.clip(ids[order.playback % len(ids)]) for ids in variants]
         for clip in clips:
             self._rooms.playout.append(
                 order.playback, clip.pcm, text=clip.text, words=clip.words, prompt=clip.id, last=clip is clips[-1]
@@ -349,10 +351,10 @@ class Runtime:
             self._carry_out(effect)
 
     async def _durable(self, receipt: Receipt) -> None:
-        with self._rooms.outside_work():
+        with self._rooms.clock.outside_work("record"):
             try:
                 await asyncio.wait_for(asyncio.shield(_wait(receipt)), self._rooms.durable_wait_s)
-            except (TimeoutError, StageError):
+            except Exception:  # late or lost: the writer has told the pager; the call goes on
                 return
 
     async def _guard(self, work: Coroutine[Any, Any, None], stage: str) -> None:
@@ -364,6 +366,11 @@ class Runtime:
             self._rooms.record.note_error(stage, type(error).__name__)
             self.tell(ev.EffectFailed(at_ns=self.now_ns(), effect="Transcribe" if stage == "stt" else "Carry", stage=stage))
 
+    def spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Run something in the call's TaskGroup; what it lets escape ends the call, so it must catch its own errors."""
+        assert self._group is not None
+        return self._group.create_task(work)
+
     def _spawn(self, work: Coroutine[Any, Any, None], effect: fx.Effect) -> None:
         async def guarded() -> None:
             try:
@@ -371,8 +378,7 @@ class Runtime:
             except StageError as error:
                 self._failed(effect, error.stage, error.code)
 
-        assert self._group is not None
-        self._group.create_task(guarded())
+        self.spawn(guarded())
 
     async def _close(self) -> None:
         try:
@@ -391,8 +397,7 @@ class Runtime:
         apology = rooms.clips.clip("apology")
         rooms.playout.append(1_000_000, apology.pcm, text=apology.text, words=apology.words, prompt=apology.id)
         self.page("machine_failed")
-        assert self._group is not None
-        self._group.create_task(self._climb())
+        self.spawn(self._climb())
 
     async def _climb(self) -> None:
         attempt = 1_000_000
@@ -404,20 +409,6 @@ class Runtime:
                 rooms.line.transfer(attempt, rung, code=rooms.nursing.code, timeout_s=rung.answer_within_s + 1.0)
                 await asyncio.sleep(rung.answer_within_s + 1.0)
                 rooms.playout.append(attempt, number.pcm, text=number.text, words=number.words, prompt=number.id)
-
-    @property
-    def outcome(self) -> str:
-        """How the call ended, in fixed wording."""
-        call = self.call
-        if self._last_resort:
-            return "failed"
-        if call.bridged or call.person:
-            return "nurse_bridged"
-        if call.taken:
-            return "transferred"
-        if call.phase is Phase.ENDED and call.state is State.IDLE and call.goodbye:
-            return "finished"
-        return "hung_up"
 
 
 async def _wait(receipt: Receipt) -> None:

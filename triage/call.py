@@ -1,0 +1,313 @@
+"""Put one call together and live through it.
+
+`Engines` are loaded once per process and shared; everything else here belongs to one call. The order of events in a call
+is the runtime's business; this module only joins rooms, so it is also the place to see what a call is made of.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from audit.chain import SegmentWriter
+from audit.records import Stage
+from audit.writer import AuditWriter
+from classifiers import Classifier
+from classifiers.assessment import Assessment, CallJudge, Known
+from fsm import effects as fx
+from fsm import events as ev
+from fsm.call import Call
+from triage.clips import ClipLibrary
+from triage.clock import Clock
+from triage.config import Settings
+from triage.dialogue.interview import Interview, opening
+from triage.echo import EchoTap
+from triage.listening import HearingLimits, Listening
+from triage.nursing import NurseSide
+from triage.playout import Audible, HeardWord, Playout
+from triage.ports import LanguageModel, Line, NurseDesk, SpeechToText, TextToSpeech, Tools, VoiceActivity
+from triage.recorder import Recorder
+from triage.replies import Replies
+from triage.runtime import Rooms, Runtime
+from triage.stopwatch import Stopwatch
+from triage.trace import CallClosed, Observer
+from triage.voice import Thresholds, WordlessLimits
+
+DURABLE_AT_END_S = 2.0
+"""How long the end of a call waits for its last record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """What every call of a process shares: loaded, checked and warm."""
+
+    settings: Settings
+    clips: ClipLibrary
+    classifier: Classifier
+    model: LanguageModel
+    scripted: LanguageModel
+    """Takes over when the model fails or is late."""
+    voice: TextToSpeech | None
+    writer: AuditWriter
+
+
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """What belongs to one call alone."""
+
+    line: Line
+    vad: VoiceActivity
+    stt: SpeechToText
+    desk: NurseDesk
+    tools: Tools
+    media_during_refer: bool = True
+    """False where the carrier holds the caller, deaf to us, while it refers them."""
+    known: bool = False
+    """A record of this call exists: this process rescues the caller."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What remains of a call when its record is sealed."""
+
+    call_id: str
+    outcome: str
+    """nurse_bridged, transferred, callback_booked, hung_up or failed."""
+    call: Call
+    known: Known
+    counts: dict[str, int]
+
+
+class _Ours:
+    """What the ear knows of our voice: the lane, as words."""
+
+    def __init__(self) -> None:
+        self.playout: Playout | None = None
+
+    @property
+    def playing(self) -> bool:
+        """Something is in the lane (a held lane counts: it is our floor still)."""
+        return self.playout is not None and not self.playout.empty
+
+    def recent_words(self, window_s: float) -> list[str]:
+        """Words of ours that could be heard within the window."""
+        heard: list[HeardWord] = self.playout.recent_words(window_s) if self.playout else []
+        return [word.text for word in heard]
+
+
+@dataclass(slots=True)
+class LiveCall:
+    """One call from ring to sealed record. Build it, then `await live()` once."""
+
+    call_id: str
+    engines: Engines
+    equipment: Equipment
+    clock: Clock
+    observers: list[Observer] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        settings, equipment, clips = self.engines.settings, self.equipment, self.engines.clips
+        self._judge: CallJudge = self.engines.classifier.begin()
+        self._segment: SegmentWriter = self.engines.writer.open_call(
+            self.call_id,
+            monotonic_ns=self.clock.now_ns(),
+            wall_ns=self.clock.wall_ns(),
+            payload={
+                "profile": settings.profile,
+                "stages": {"stt": equipment.stt.name, "llm": self.engines.model.name, "tts": _name(self.engines.voice)},
+                "rescue": equipment.known,
+            },
+            versions=self.engines.classifier.versions,
+        )
+        self.recorder = Recorder(self._segment, now_ns=self.clock.now_ns, wall_ns=self.clock.wall_ns)
+        ours, outlet = _Ours(), EchoTap(equipment.line)
+        self.listening = Listening(
+            vad=equipment.vad,
+            stt=equipment.stt,
+            judge=self._judge,
+            ours=ours,
+            ledger=self.recorder,
+            tell=self._tell,
+            now_ns=self.clock.now_ns,
+            observe=self._observe,
+            limits=hearing_limits(settings),
+        )
+        self.playout = ours.playout = Playout(outlet, self.clock, self._played, self._heard)
+        self.nursing = NurseSide(
+            call_id=self.call_id,
+            desk=equipment.desk,
+            recorder=self.recorder,
+            segment=self._segment,
+            clock=self.clock,
+            known=lambda: self._judge.known,
+            listening=self.listening,
+            observe=self._observe,
+        )
+        self.replies = Replies(
+            interview=Interview(),
+            model=self.engines.model,
+            scripted=self.engines.scripted,
+            voice=self.engines.voice,
+            tools=equipment.tools,
+            clips=clips,
+            playout=self.playout,
+            listening=self.listening,
+            recorder=self.recorder,
+            tell=self._tell,
+            now_ns=self.clock.now_ns,
+            observe=self._observe,
+            spawn=self._spawn,
+            known=lambda: self._judge.known,
+            tool_done=self.nursing.tool_done,
+            call_id=self.call_id,
+        )
+        self.runtime = Runtime(
+            Rooms(
+                line=equipment.line,
+                outlet=outlet,
+                playout=self.playout,
+                listening=self.listening,
+                speaking=self.replies,
+                nursing=self.nursing,
+                clips=clips,
+                desk=equipment.desk,
+                record=self.recorder,
+                clock=self.clock,
+                observers=self.observers,
+                durable_wait_s=settings.durable_wait_ms / 1000,
+            ),
+            seal=self._seal,
+        )
+        self.observers.append(
+            Stopwatch(
+                now_ns=self.clock.now_ns,
+                onset_ns=self.listening.onset_ns,
+                word_end_ns=self.listening.word_end_ns,
+                playout_delay_ns=equipment.line.playout_delay * 62_500,
+                observe=self._observe,
+            )
+        )
+        self.observers.append(self.nursing.observe_step)
+        self._outcome = "failed"
+
+    async def live(self) -> Finished:
+        """Answer, live through the call, and return when its record is sealed.
+
+        Raises:
+            StageError: the recogniser or the line could not be started; nothing was answered.
+        """
+        await self.equipment.stt.start()
+        try:
+            call = await self.runtime.run(self._connected)
+        finally:
+            await self.equipment.stt.close()
+        return Finished(self.call_id, self._outcome, call, self._judge.known, self.counts())
+
+    def counts(self) -> dict[str, int]:
+        """Finals, stretches, tails and assessments (which must agree), pauses, and records written."""
+        heard = self.listening.counts
+        return {
+            "finals": heard.finals,
+            "stretches": heard.stretches,
+            "tails": heard.tails,
+            "assessments": heard.assessments,
+            "pauses": self.runtime.pauses,
+            "false_pauses": self.runtime.false_pauses,
+            "records": self._segment.records,
+            "records_failed": self.recorder.failed,
+        }
+
+    def _connected(self) -> ev.CallConnected:
+        desk, during = self.equipment.desk, self.equipment.media_during_refer
+        first = self.replies.interview
+        self.listening.question, self.listening.phase = first.question, first.phase
+        return ev.CallConnected(
+            at_ns=self.clock.now_ns(),
+            opening=opening(),
+            ladder=desk.ladder(urgent=False, media_during_refer=during),
+            urgent_ladder=desk.ladder(urgent=True, media_during_refer=during),
+            known=self.equipment.known,
+        )
+
+    async def _seal(self, call: Call) -> None:
+        self._outcome = outcome_of(call, booked=self.nursing.booked)
+        heard = self.listening
+        receipt = self._segment.finish(
+            monotonic_ns=self.clock.now_ns(),
+            wall_ns=self.clock.wall_ns(),
+            payload={"outcome": self._outcome, "counts": self.counts(), "audio_origin_ns": heard.origin_ns},
+        )
+        if not receipt.done():
+            with self.clock.outside_work("record"):
+                try:
+                    await asyncio.wait_for(receipt.wait(), DURABLE_AT_END_S)
+                except Exception as error:
+                    self.recorder.failed += 1
+                    self.runtime.page("audit_store")
+                    del error
+        self._observe(
+            CallClosed(at_ns=self.clock.now_ns(), call_id=self.call_id, outcome=self._outcome, counts=self.counts())
+        )
+
+    # --- joints
+
+    def _tell(self, event: ev.Event) -> None:
+        self.runtime.tell(event)
+
+    def _observe(self, trace: Any) -> None:
+        self.runtime.observe(trace)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        return self.runtime.spawn(work)
+
+    def _played(self, event: ev.Event) -> None:
+        if isinstance(event, ev.PlayoutStarted):
+            self.replies.started(event.playback)
+        self.runtime.tell(event)
+
+    def _heard(self, audible: Audible) -> None:
+        self.replies.heard(audible)
+
+
+def outcome_of(call: Call, *, booked: bool) -> str:
+    """How a call ended, in fixed wording."""
+    if call.handoff.bridged or any(attempt.person for attempt in call.handoff.open):
+        return "nurse_bridged"
+    if call.handoff.taken:
+        return "transferred"
+    return "callback_booked" if booked else "hung_up"
+
+
+def hearing_limits(settings: Settings) -> HearingLimits:
+    """The ear's limits, from the settings."""
+    return HearingLimits(
+        thresholds=Thresholds(
+            pause=settings.vad_pause_threshold, speech=settings.vad_speech_threshold, off=settings.vad_off_threshold
+        ),
+        confidence_real=settings.confidence_real,
+        always_interrupt=frozenset(settings.always_interrupt),
+        promote_s=settings.interim_promotion_s,
+        stretch_still_s=settings.stretch_stable_s,
+        stretch_s=settings.stretch_s,
+        stretch_words=settings.stretch_words,
+        turn_cut_s=settings.turn_cut_s,
+        wordless=WordlessLimits(
+            voice_s=settings.wordless_voice_s,
+            burst_ms=settings.wordless_burst_ms,
+            bursts=settings.wordless_bursts,
+            window_s=settings.wordless_window_s,
+        ),
+    )
+
+
+def new_call_id(wall_ns: int) -> str:
+    """A UUIDv7: sortable by time, unguessable otherwise."""
+    random = int.from_bytes(os.urandom(10), "big")
+    value = (wall_ns // 1_000_000) << 80 | 7 << 76 | (random >> 68 & 0xFFF) << 64 | 2 << 62 | random & (1 << 62) - 1
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def _name(voice: TextToSpeech | None) -> str:
+    return "clips" if voice is None else voice.name

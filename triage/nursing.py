@@ -1,0 +1,159 @@
+"""One call's nurse side: the packet, the hand-off clock, call-back tasks. Signalling is the line's, deciding the machine's."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from audit.chain import SegmentWriter, callback_task
+from audit.records import Stage
+from classifiers.assessment import Known
+from fsm import effects as fx
+from fsm import events as ev
+from fsm.states import State
+from triage.clock import NS, Clock
+from triage.handoff.clock import HandoffTimes, Mark, Source
+from triage.handoff.packet import make_packet, new_code
+from triage.listening import Listening
+from triage.ports import LineSignal, NurseDesk, SignalKind, ToolResult
+from triage.recorder import Recorder, plain
+from triage.trace import CallbackOpened, HandoffClock, Measured, PacketMade, StepTaken, Trace
+
+_MARKS = {
+    SignalKind.ACCEPTED: Mark.REFER_ACCEPTED,
+    SignalKind.RINGING: Mark.RINGING,
+    SignalKind.ANSWERED: Mark.ANSWERED,
+    SignalKind.NURSE_KEY: Mark.PERSON,
+}
+_SOURCES = {"carrier": Source.CARRIER, "desk": Source.DESK}
+
+
+class NurseSide:
+    """Fulfils `runtime.Nursing`; also an observer of the call's own traces."""
+
+    def __init__(
+        self,
+        *,
+        call_id: str,
+        desk: NurseDesk,
+        recorder: Recorder,
+        segment: SegmentWriter,
+        clock: Clock,
+        known: Callable[[], Known],
+        listening: Listening,
+        observe: Callable[[Trace], None],
+    ) -> None:
+        self._call_id, self._desk, self._recorder, self._segment = call_id, desk, recorder, segment
+        self._clock, self._known, self._listening, self._observe = clock, known, listening, observe
+        self.code = new_code()
+        """Opaque; travels in a SIP header and opens the packet when a nurse claims it."""
+        self.times = HandoffTimes()
+        self.booked = False
+        """A call-back was booked with the caller."""
+        self._told: list[str] = []
+        self._tools: dict[str, ToolResult] = {}
+        self._version = 0
+        self._callbacks = 0
+
+    # --- what the runtime orders
+
+    def send_packet(self, order: fx.SendPacket) -> None:
+        """Make or renew the packet and put it on the desk."""
+        self._version += 1
+        assessment, words, turn = self._listening.gravest or (None, "", self._listening.turn)
+        packet = make_packet(
+            call_id=self._call_id,
+            code=self.code,
+            known=self._known(),
+            reason=order.reason,
+            level=order.level,
+            category=order.category,
+            rank=order.rank,
+            assessment=assessment,
+            words=words,
+            turn=turn,
+            told=tuple(self._told),
+            tools=self._tools,
+            made_ns=self._clock.wall_ns(),
+            version=self._version,
+        )
+        self._desk.offer(packet)
+        self._recorder.write(
+            Stage.HANDOFF, {"event": "packet", "version": packet.version, "packet": plain(replace(packet, code=""))}
+        )
+        self._observe(PacketMade(at_ns=self._clock.now_ns(), packet=packet))
+
+    def open_callback(self, order: fx.OpenCallback) -> None:
+        """A durable task: somebody must ring this caller."""
+        wall_ns = self._clock.wall_ns()
+        task = callback_task(
+            self._call_id,
+            reason=order.reason.value,
+            level=order.level,
+            opened_ns=wall_ns,
+            due_ns=wall_ns + order.within_s * NS,
+            ordinal=self._callbacks,
+        )
+        self._callbacks += 1
+        self._segment.append(
+            Stage.HANDOFF,
+            {"event": "callback", "reason": order.reason.value, "level": order.level, "within_ns": order.within_s * NS},
+            turn=self._listening.turn,
+            monotonic_ns=self._clock.now_ns(),
+            wall_ns=wall_ns,
+            also=[task],
+        )
+        self._observe(
+            CallbackOpened(
+                at_ns=self._clock.now_ns(), reason=order.reason.value, level=order.level, within_s=order.within_s
+            )
+        )
+
+    def sent(self, order: fx.Transfer, at_ns: int) -> None:
+        """A transfer was asked for."""
+        self._mark(Mark.REFER_SENT, at_ns, Source.OWN_CLOCK, order.attempt)
+
+    def follow(self, signal: LineSignal, at_ns: int) -> None:
+        """Mark what the line reports; a signal that is no mark is written down all the same."""
+        if signal.attempt:
+            self._recorder.write(
+                Stage.HANDOFF,
+                {"event": signal.kind.value, "attempt": signal.attempt, "value": signal.value, "source": signal.source},
+            )
+        if (mark := _MARKS.get(signal.kind)) is not None:
+            self._mark(mark, at_ns, _SOURCES.get(signal.source, Source.OWN_CLOCK), signal.attempt)
+
+    def tool_done(self, name: str, result: ToolResult) -> None:
+        """A tool's result, also of one that ran on detached."""
+        self._tools[name] = result
+        self.booked = self.booked or (name == "book_callback" and result.ok)
+
+    # --- what it sees
+
+    def observe_step(self, trace: Trace) -> None:
+        """Take one trace of the own call."""
+        if not isinstance(trace, StepTaken):
+            return
+        step = trace.step
+        if step.after.state is State.HANDOFF:
+            self._told.extend(p for effect in step.effects if isinstance(effect, fx.Play) for p in effect.prompts)
+            if isinstance(step.event, ev.PlayoutStarted):
+                self._mark(Mark.CLIP_AUDIBLE, step.event.at_ns, Source.OWN_CLOCK, 0)
+        if isinstance(step.event, ev.UrgencyRaised) and step.before.state is not State.HANDOFF:
+            self._begin(step.event.at_ns)
+
+    def _begin(self, final_ns: int) -> None:
+        """The urgent final starts the clock; its assessment is part of the same instant's work."""
+        self._mark(Mark.WORD_END, self._listening.word_end_ns(self._listening.turn), Source.OWN_CLOCK, 0)
+        self._mark(Mark.FINAL, final_ns, Source.OWN_CLOCK, 0)
+        self._mark(Mark.ASSESSED, self._clock.now_ns(), Source.OWN_CLOCK, 0)
+
+    def _mark(self, mark: Mark, at_ns: int, source: Source, attempt: int) -> None:
+        if not self.times.mark(mark, at_ns, source):
+            return
+        self._recorder.write(
+            Stage.HANDOFF, {"event": mark.value, "at_ns": at_ns, "source": source.value, "attempt": attempt}
+        )
+        self._observe(HandoffClock(at_ns=at_ns, mark=mark.value, source=source.value, attempt=attempt))
+        for name, ms in (("nurse_handoff", self.times.handoff_ms), ("nurse_person", self.times.person_ms)):
+            ends = Mark.ANSWERED if name == "nurse_handoff" else Mark.PERSON
+            if mark is ends and ms is not None:
+                self._observe(Measured(at_ns=at_ns, name=name, ms=ms))
