@@ -1,0 +1,96 @@
+"""Alarms that no single step can raise: slow turns, slow hand-offs, a slow or broken classifier, a lost stage.
+
+One `Watch` per process, its windows going over all calls; one `observer` per call. The latencies are those of `Measured`
+traces plus the allowance of the call's line. Each alarm is raised once per call and is the name of a runbook.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable
+
+from classifiers.levels import Category
+from fsm import effects as fx
+from fsm.alarms import ALL as FROM_THE_MACHINE
+from fsm.states import Reason
+from triage.trace import Assessed, Measured, Observer, StepTaken, Trace
+
+TURN_TAKING_P95 = "turn_taking_p95"
+"""Turn-taking p95 over the last turns at or above 1,000 ms (the promise is 1,200)."""
+NURSE_HANDOFF_P95 = "nurse_handoff_p95"
+"""Hand-off p95 over the last urgent calls at or above 2.5 s (the promise is 3)."""
+NURSE_HANDOFF_SLOW = "nurse_handoff_slow"
+"""A single hand-off at or above 3 s."""
+CLASSIFIER_FAILED = "classifier_failed"
+CLASSIFIER_SLOW = "classifier_slow"
+"""One verdict took 50 ms or longer: half of what an urgent final has until its clip."""
+STAGE_FAILED = "stage_failed"
+"""A call went to a nurse because an engine was beyond repair."""
+
+ALL = (
+    *FROM_THE_MACHINE,
+    TURN_TAKING_P95,
+    NURSE_HANDOFF_P95,
+    NURSE_HANDOFF_SLOW,
+    CLASSIFIER_FAILED,
+    CLASSIFIER_SLOW,
+    STAGE_FAILED,
+)
+"""Every alarm of the service."""
+
+TURN_TAKING_MS = 1000.0
+HANDOFF_P95_MS = 2500.0
+HANDOFF_MS = 3000.0
+CLASSIFIER_US = 50_000
+WINDOW = 200
+"""Latencies kept."""
+ENOUGH = 20
+"""A p95 of fewer is one bad call, not an alarm."""
+
+
+class Watch:
+    """The windows of one process."""
+
+    def __init__(self) -> None:
+        self._turns: deque[float] = deque(maxlen=WINDOW)
+        self._handoffs: deque[float] = deque(maxlen=WINDOW)
+
+    def observer(self, page: Callable[[str], None], *, allowance_ms: float = 0.0) -> Observer:
+        """Watch one call. `page` wakes somebody; `allowance_ms` is what the line adds."""
+        raised: set[str] = set()
+
+        def observe(trace: Trace) -> None:
+            for alarm in self._alarms(trace, allowance_ms):
+                if alarm not in raised:
+                    raised.add(alarm)
+                    page(alarm)
+
+        return observe
+
+    def _alarms(self, trace: Trace, allowance_ms: float) -> list[str]:
+        match trace:
+            case Measured(name="turn_taking", ms=ms):
+                self._turns.append(ms + allowance_ms)
+                return [TURN_TAKING_P95] if _p95(self._turns) >= TURN_TAKING_MS else []
+            case Measured(name="nurse_handoff", ms=ms):
+                self._handoffs.append(ms + allowance_ms)
+                slow = [NURSE_HANDOFF_SLOW] if ms + allowance_ms >= HANDOFF_MS else []
+                return slow + ([NURSE_HANDOFF_P95] if _p95(self._handoffs) >= HANDOFF_P95_MS else [])
+            case Assessed(assessment=verdict, took_us=took_us):
+                failed = [CLASSIFIER_FAILED] if verdict.category is Category.CLASSIFIER_FAILED else []
+                return failed + ([CLASSIFIER_SLOW] if took_us >= CLASSIFIER_US else [])
+            case StepTaken(step=step):
+                lost = (Reason.STAGE_FAILED, Reason.NO_REPLY)
+                return [
+                    STAGE_FAILED
+                    for effect in step.effects
+                    if isinstance(effect, fx.SendPacket) and effect.reason in lost
+                ]
+            case _:
+                return []
+
+
+def _p95(window: deque[float]) -> float:
+    """Nearest rank; 0 while there are too few."""
+    if len(window) < ENOUGH:
+        return 0.0
+    return sorted(window)[math.ceil(0.95 * len(window)) - 1]
