@@ -32,7 +32,7 @@ def fired(name: T) -> Guard:
     """A timer of that name fired, and it is the one that runs (an older token is stale)."""
 
     def timer_fired(call: Call, event: ev.TimerFired) -> bool:
-        return event.name is name and event.token == call.token_of(name)
+        return event.name is name and call.runs(name) and event.token == call.token_of(name)
 
     timer_fired.__name__ = f"{name.value} timer"
     return timer_fired

@@ -26,7 +26,7 @@ def nothing(call: Call, event: ev.Event) -> Outcome:
 def expire(call: Call, event: ev.TimerFired) -> Outcome:
     """A timer that has nothing to do any more: strike it off, if it was the one that runs."""
     draft = Draft(call)
-    if call.token_of(event.name) == event.token:
+    if call.runs(event.name) and call.token_of(event.name) == event.token:
         draft.forget(event.name)
     return draft.outcome()
 

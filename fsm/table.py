@@ -120,7 +120,7 @@ TABLE: tuple[Rule[Any], ...] = (
     Rule(ev.SpeechDismissed,    INTERRUPT,      S.SPEAKING,  talk.go_on),
     Rule(ev.SpeechDismissed,    THINKING,       None,        talk.go_on,             when=g.paused),
     Rule(ev.SpeechDismissed,    LISTENING,      None,        talk.listen,            when=g.turn_open),
-    Rule(ev.SpeechDismissed,    ANY,            None,        nothing),
+    Rule(ev.SpeechDismissed,    all_but(S.INTERRUPT), None,  nothing),
 
     Rule(ev.SpeechUnclear,      (*THINKING, *INTERRUPT), S.LISTENING, talk.give_way_to_a_voice, when=g.unclear_too_often),
     Rule(ev.SpeechUnclear,      (*THINKING, *INTERRUPT), None, talk.count_unclear,   when=g.paused),
