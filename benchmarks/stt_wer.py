@@ -117,7 +117,9 @@ async def measure(folder: Path, entries: Iterable[dict[str, Any]], show: bool) -
     for name, values in (("start", starts), ("100 ms step", steps), ("finish", finishes)):
         ordered = sorted(values) or [0.0]
         p95 = ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]
-        print(f"{name}: median {statistics.median(ordered):.1f}, p95 {p95:.1f}, max {ordered[-1]:.1f} ms (n={len(values)})")
+        print(
+            f"{name}: median {statistics.median(ordered):.1f}, p95 {p95:.1f}, max {ordered[-1]:.1f} ms (n={len(values)})"
+        )
 
 
 def main() -> None:
