@@ -5,6 +5,7 @@ the store and the summary open further ones, each from a head before it; nothing
 first record names its purpose, its writer and the commitment to its data key, in clear.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -72,6 +73,7 @@ class SegmentWriter:
         """Versions in force; put into every record."""
         self._sink = sink
         self._key: DataKey | None = DataKey.fresh(call)
+        self._commitment = self._key.commitment
         self._wrapped = self._key.wrap(public_key)
         self._last: Receipt | None = None
         self._heads, self._counts = list(before[0]), list(before[1])
@@ -80,7 +82,7 @@ class SegmentWriter:
             Entry(Kind.CHAIN, (call, number, time_bucket(wall_ns), sink.writer)),
             Entry(
                 Kind.KEY,
-                (self._wrapped.key, self._wrapped.reader, call, self._wrapped.commitment, self._wrapped.wrapped),
+                (self._wrapped.key, self._wrapped.reader, call, self._commitment, self._wrapped.wrapped),
             ),
             self._seal_opening(purpose, payload or {}, monotonic_ns, wall_ns),
             *also,
@@ -168,8 +170,9 @@ class SegmentWriter:
             purpose=purpose,
             writer=self._sink.writer,
             number=self.number,
-            commitment=self._wrapped.commitment.hex(),
+            commitment=self._commitment.hex(),
             reader=self._wrapped.reader,
+            wrapped=hashlib.sha256(self._wrapped.wrapped).hexdigest(),
             spooled=self._outages % 2 == 1,
         )
         event = {"event": "opened", "purpose": purpose.value, **payload}

@@ -9,7 +9,7 @@ Rows hold sealed records, so the file gives nothing away. A lock on the file tel
 import fcntl
 import os
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -131,17 +131,20 @@ def parse(raw: bytes, start: int = 0) -> JournalContent:
     return JournalContent(tuple(entries), len(raw) - at, tuple(damaged))
 
 
-def abandoned(folder: Path) -> list[Path]:
-    """Journals whose writer no longer lives, oldest name first."""
-    found = []
-    for path in sorted(folder.glob(f"*{SUFFIX}")):
-        with path.open("rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                continue
-            found.append(path)
-    return found
+def read_file(path: Path) -> Iterator[Entry]:
+    """Rows of a journal file, whoever writes it; stops quietly where it ends or is gone."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        start, size = 0, os.fstat(fd).st_size
+        while start < size:
+            content = read_chunk(fd, start, size)
+            yield from content.entries
+            start = content.end
+    finally:
+        os.close(fd)
 
 
 def _line(entry: Entry) -> bytes:

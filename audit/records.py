@@ -78,6 +78,8 @@ class Opening:
     """SHA-256 commitment to the data key, hex; the genesis binds the call to its key with it."""
     reader: str
     """Id of the public key to which the data key is wrapped."""
+    wrapped: str
+    """SHA-256 of the wrapped data key as first stored, hex; so its damage shows without a key."""
     spooled: bool = False
     """The store had been given up: these records came by way of the journal. This marks the gap."""
 
@@ -130,6 +132,7 @@ class Header:
                 "purpose": self.opens.purpose.value,
                 "reader": self.opens.reader,
                 "spooled": self.opens.spooled,
+                "wrapped": self.opens.wrapped,
                 "writer": self.opens.writer,
             }
         if self.closes is not None:
@@ -147,29 +150,20 @@ class Header:
             fields = json.loads(raw)
             opens, closes = fields.get("opens"), fields.get("closes")
             header = Header(
-                call=fields["call"],
-                segment=fields["segment"],
-                sequence=fields["sequence"],
-                bucket=fields["bucket"],
+                call=_text(fields["call"]),
+                segment=_count(fields["segment"]),
+                sequence=_count(fields["sequence"]),
+                bucket=_count(fields["bucket"]),
                 prev=bytes.fromhex(fields["prev"]),
-                key=fields["key"],
-                opens=None
-                if opens is None
-                else Opening(
-                    purpose=Purpose(opens["purpose"]),
-                    writer=opens["writer"],
-                    number=opens["number"],
-                    commitment=opens["commitment"],
-                    reader=opens["reader"],
-                    spooled=opens["spooled"],
-                ),
+                key=_text(fields["key"]),
+                opens=None if opens is None else _opening(opens),
                 closes=None
                 if closes is None
-                else Closing(heads=tuple(closes["heads"]), counts=tuple(closes["counts"])),
-                version=fields["v"],
+                else Closing(tuple(map(_text, closes["heads"])), tuple(map(_count, closes["counts"]))),
+                version=_count(fields["v"]),
             )
             canonical = header.encode()
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise NotCanonical("the header cannot be parsed") from None
         if header.version != VERSION:
             raise NotCanonical("the header has a format version that this program does not know")
@@ -261,7 +255,7 @@ class Content:
                 payload=fields["payload"],
                 versions=fields["versions"],
             )
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise SealBroken("the content under the seal is malformed") from None
 
 
@@ -317,9 +311,34 @@ def unpadded(raw: bytes) -> bytes:
 def locator(body: bytes) -> bytes:
     """CRC-32 of every BLOCK bytes of a record's body: tells where an edit lies, never whether there is one.
 
-    It carries no security. The hash detects; this only points, and `altered_byte` proves the pointing by the hash.
+    It carries no security: the hash detects, this only points.
     """
     return b"".join(_LENGTH.pack(zlib.crc32(body[at : at + BLOCK])) for at in range(0, len(body), BLOCK))
+
+
+def _opening(fields: Mapping[str, Any]) -> Opening:
+    number = fields["number"]
+    return Opening(
+        purpose=Purpose(fields["purpose"]),
+        writer=_text(fields["writer"]),
+        number=None if number is None else _count(number),
+        commitment=_text(fields["commitment"]),
+        reader=_text(fields["reader"]),
+        wrapped=_text(fields["wrapped"]),
+        spooled=bool(fields["spooled"]),
+    )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not text")
+    return value
+
+
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise TypeError("not a count")
+    return value
 
 
 def _dump(value: Mapping[str, Any]) -> bytes:

@@ -34,7 +34,6 @@ class WrappedKey:
     call: str
     reader: str
     """Id of the reader's public key."""
-    commitment: bytes
     wrapped: bytes
     """HPKE encapsulated key (32 bytes) and ciphertext (48 bytes)."""
 
@@ -64,7 +63,7 @@ class DataKey:
         """
         reader = X25519PublicKey.from_public_bytes(public_key)
         wrapped = _SUITE.encrypt(self._raw, reader, info=_wrap_info(self.call, self.id))
-        return WrappedKey(self.id, self.call, reader_id(public_key), self.commitment, wrapped)
+        return WrappedKey(self.id, self.call, reader_id(public_key), wrapped)
 
     def seal(self, header: Header, padded: bytes) -> Record:
         """Seal one record; `padded` comes from `Content.encode`."""
@@ -91,7 +90,7 @@ def unwrap(wrapped: WrappedKey, private_key: bytes) -> DataKey:
     """Open a wrapped data key.
 
     Raises:
-        SealBroken: wrapped to another reader, altered, or not the key that the chain commits to.
+        SealBroken: wrapped to another reader, altered, or not the key it is filed as.
     """
     try:
         reader = X25519PrivateKey.from_private_bytes(private_key)
@@ -99,8 +98,8 @@ def unwrap(wrapped: WrappedKey, private_key: bytes) -> DataKey:
         key = DataKey(wrapped.call, raw)
     except (InvalidTag, ValueError):
         raise SealBroken("the data key does not open with this private key") from None
-    if key.commitment != wrapped.commitment or key.id != wrapped.key:
-        raise SealBroken("the data key is not the one that the chain commits to")
+    if key.id != wrapped.key:
+        raise SealBroken("the data key is not the one it is filed as")
     return key
 
 

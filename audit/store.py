@@ -54,6 +54,8 @@ class ChainState:
     counts: tuple[int, ...]
     """Records of every segment."""
     closed: bool
+    whole: bool = True
+    """No place up to the heads is empty. An empty one waits in a journal, or is lost."""
 
 
 class Store(Protocol):
@@ -76,7 +78,7 @@ class Store(Protocol):
         ...
 
     def return_numbers(self, first: int, used: int) -> None:
-        """Say how many numbers of a block were used; the rest is never given out.
+        """Say how many numbers of a block were used; the rest may be leased again.
 
         Raises:
             Exception: it was not noted; the block then counts as used up to its last call.
@@ -144,13 +146,18 @@ class SqliteStore:
             return int(first)
 
     def return_numbers(self, first: int, used: int) -> None:
-        """Say how many numbers of a block were used.
+        """Say how many numbers of a block were used; the newest block shrinks to that, so that few numbers are skipped.
 
         Raises:
             sqlite3.Error: it was not noted.
         """
         with self.connection() as connection, transaction(connection):
             connection.execute("UPDATE number_block SET used = ? WHERE first = ?", (used, first))
+            connection.execute(
+                "UPDATE number_block SET count = used WHERE first = ?1 AND first = (SELECT max(first) FROM number_block)",
+                (first,),
+            )
+            connection.execute("DELETE FROM number_block WHERE first = ? AND count = 0", (first,))
 
     def chain_state(self, call: str) -> ChainState | None:
         """How far a call's chain has come; None when the store does not know the call.
@@ -172,7 +179,9 @@ class SqliteStore:
                 ).fetchone()[0]
                 for segment, _, last in segments
             ]
-        return ChainState(call, row[0], tuple(heads), tuple(count for _, count, _ in segments), bool(row[1]))
+        whole = [segment for segment, _, _ in segments] == list(range(len(segments)))
+        whole = whole and all(count == last + 1 for _, count, last in segments)
+        return ChainState(call, row[0], tuple(heads), tuple(count for _, count, _ in segments), bool(row[1]), whole)
 
     @contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:

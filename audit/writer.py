@@ -26,6 +26,7 @@ from audit.errors import SegmentFinished, StoreFailed
 from audit.journal import Journal
 from audit.receipt import Receipt
 from audit.records import Purpose
+from audit.spool import refuse_pending
 from audit.store import ChainState, Store
 
 MAX_BATCH = 512
@@ -227,13 +228,15 @@ class AuditWriter:
 
         Raises:
             SegmentFinished: the chain is closed.
-            StoreFailed: the store knows no record of it.
+            StoreFailed: the store knows no record of it, or not all.
+            SpoolPending: a journal of this folder still holds records of it.
             NotCanonical: the payload has no canonical bytes.
         """
         if state.closed:
             raise SegmentFinished(f"the chain of call {state.call} is closed: nothing can be appended")
-        if not state.heads:
-            raise StoreFailed(f"call {state.call} has no record in the store: join the journal first")
+        refuse_pending(self._journal.path.parent, state.call)
+        if not state.heads or not state.whole:
+            raise StoreFailed(f"records of call {state.call} are missing in the store: let the journals join first")
         return SegmentWriter(
             self,
             self._public_key,
@@ -266,7 +269,10 @@ class AuditWriter:
         return item.receipt
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Commit what waits and stop. A store that hangs is left behind; the journal then has everything. Idempotent."""
+        """Commit what waits, stop, and free store and journal. Idempotent.
+
+        A store that hangs is left behind; the journal then has everything.
+        """
         with self._wake:
             if self._closed:
                 return
@@ -284,6 +290,8 @@ class AuditWriter:
             if self._in_flight is None and not self._spooling:
                 self._return_numbers()
             self._journal.close()
+            if self._in_flight is None:
+                self._store.close()
         self._deliver()
 
     @property
