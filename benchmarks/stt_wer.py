@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from triage.audio import frames, read_wav, silence
-from triage.ports import RATE, Frame, Transcript
+from triage.ports import RATE, Transcript
 from triage.stages.pocketsphinx_stt import PocketsphinxSpeechToText
 from triage.stages.silero import SileroVoiceActivity
 
@@ -63,7 +63,7 @@ async def utterances(stt: PocketsphinxSpeechToText, pcm: Any) -> tuple[str, list
         stt.feed(frame, voiced=voiced)
         if stt.unanswered and voiced:
             began = time.perf_counter()
-            while stt.unanswered:
+            while stt.unanswered:  # noqa: ASYNC110 the time until the answer is what is measured
                 await asyncio.sleep(0)
             steps.append((time.perf_counter() - began) * 1000)
         if speaking and frame.start >= open_until:

@@ -46,8 +46,9 @@ def _band(noise: NDArray[np.float64], low: float, high: float) -> NDArray[np.flo
     spectrum = np.fft.rfft(noise)
     hz = np.fft.rfftfreq(len(noise), 1 / RATE)
     gain = 1 / (1 + (low / np.maximum(hz, 1.0)) ** 6) / (1 + (hz / high) ** 6)
-    filtered: NDArray[np.float64] = np.fft.irfft(spectrum * gain, len(noise))
-    return filtered / np.max(np.abs(filtered))
+    filtered = np.fft.irfft(spectrum * gain, len(noise))
+    scaled: NDArray[np.float64] = filtered / np.max(np.abs(filtered))
+    return scaled
 
 
 def _voice(pitch: NDArray[np.float64], formants: tuple[tuple[float, float], ...]) -> NDArray[np.float64]:
@@ -128,7 +129,7 @@ async def recognise(pcm: Pcm) -> str:
     try:
         for frame in frames(np.concatenate([silence(0.2), pcm, silence(0.2)])):
             stt.feed(frame, voiced=True)
-            while stt.unanswered > 20:  # files come faster than speech
+            while stt.unanswered > 20:  # noqa: ASYNC110 files come faster than speech
                 await asyncio.sleep(0.002)
         stt.finish_utterance()
         async for transcript in stt.transcripts():

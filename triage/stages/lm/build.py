@@ -134,7 +134,8 @@ def build(text: str, general: GeneralModel, extra: set[str], words: int, share: 
 def _smoothed(seen: NDArray[np.float64], prior: NDArray[np.float64]) -> NDArray[np.float64]:
     """Witten-Bell: as much belief in the prior as there are kinds of followers, scaled to the text's small weights."""
     belief = 0.5 * float(seen[seen > 0].mean()) * int(np.count_nonzero(seen))
-    return (seen + belief * prior) / (seen.sum() + belief)
+    smoothed: NDArray[np.float64] = (seen + belief * prior) / (seen.sum() + belief)
+    return smoothed
 
 
 def _arpa(
