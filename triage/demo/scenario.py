@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from classifiers.levels import Category, Level
 from fsm.states import Declared, Reason, RungKind
 from triage.errors import AssetError, UsageError
+from triage.lines.nurse_phones import Behaviour
 
 FORMAT = 1
 """Version of this schema; stands in every file as `schema`."""
@@ -33,14 +34,15 @@ class LineSpec(_Strict):
     mu_law: bool = False
     """8 kHz G.711 and back, both directions."""
     noise_db: float | None = None
-    """Caller's speech above white noise, dB; none when absent."""
+    """Level of white noise at the caller's, dBFS (their speech is at -22); none when absent."""
     loss: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     """Share of frames lost."""
     jitter_ms: Annotated[int, Field(ge=0, le=200)] = 0
     """Frames arrive late by up to this much."""
     echo_db: float | None = None
-    """Our own voice comes back this much weaker, dB; none when absent."""
-    echo_delay_ms: Annotated[int, Field(ge=0, le=500)] = 120
+    """Our own voice in the caller's microphone, dB relative to what the caller hears; none when absent."""
+    echo_ms: Annotated[float, Field(ge=0, le=500)] = 60.0
+    """How much later than at the caller's ear."""
     media_during_refer: bool = True
     """Whether the carrier lets us be heard while a REFER is under way."""
 
@@ -51,13 +53,13 @@ class NurseSpec(_Strict):
     target: str = "nurse_line"
     kind: RungKind = RungKind.DIAL
     declared: Declared = Declared.PERSON
-    phone: Literal["answer", "busy", "refuse", "ring_out", "silent"] = "answer"
-    """silent: somebody lifts the receiver and never accepts."""
-    answers_after_s: Annotated[float, Field(ge=0, le=60)] = 1.0
+    phone: Behaviour = Behaviour.ANSWERS
+    answers_after_s: Annotated[float, Field(ge=0, le=60)] = 1.2
     accepts_after_s: Annotated[float, Field(ge=0, le=60)] = 1.0
-    """From the end of the whisper to the accepting key."""
+    """From the beginning of the whisper to the accepting key."""
     answer_within_s: Annotated[float, Field(gt=0, le=30)] = 8.0
-    urgent_only: bool = False
+    """The line gives up after this."""
+    gives_person_sign: bool = True
     says: str = "nurse_hello"
     """Line id that the nurse says once bridged."""
 
