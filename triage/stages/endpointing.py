@@ -1,0 +1,125 @@
+"""How long must the caller be silent before the turn is over? Decided from what they have said so far.
+
+500 ms is the backstop. A sentence that cannot end here ("and", "my", "about twenty") gets more time, a complete short
+answer to a yes-or-no question less, dictation (a number, a spelled name) more throughout. A pure function of text;
+nothing here listens or waits.
+"""
+
+import re
+
+BACKSTOP_MS = 500
+"""Silence that ends a turn when the words do not say otherwise."""
+UNFINISHED_MS = 1000
+"""After words that want another one."""
+HESITATING_MS = 1200
+"""After "um", "let me see"."""
+COMPLETE_MS = 300
+"""After yes or no to a question that asked for just that."""
+SHORT_ANSWER_MS = 350
+"""After an answer of the kind that was asked for: a duration, an age, a score."""
+DICTATION_MS = 1200
+"""Between the groups of a number or the letters of a name."""
+DICTATED_MS = 600
+"""After a telephone number that has all its digits."""
+
+DICTATION_PHASES = frozenset({"spelling", "digits", "number", "callback_number", "name"})
+"""Phases of the dialogue in which people pause between groups."""
+PHONE_DIGITS = (7, 10, 11)
+"""Lengths of a complete telephone number."""
+
+
+def _phrases(text: str) -> frozenset[str]:
+    """The comma-separated phrases of a text."""
+    return frozenset(" ".join(phrase.split()) for phrase in text.split(","))
+
+
+_WORD = re.compile(r"[a-z0-9']+")
+_UNFINISHED = _phrases(
+    """a, about, also, although, an, and, around, as, at, because, between, both, but, by, can, could, did, do, does,
+    during, either, even, every, for, from, had, has, have, his, i, if, in, into, is, its, just, like, maybe, my, nearly,
+    not, of, on, or, our, really, she, he, since, so, than, that's, the, their, then, they, till, to, under, until, very,
+    was, we, were, when, where, whether, which, while, who, whose, will, with, without, would, your"""
+)
+_FINISHED = _phrases(
+    """not really, think so, guess so, say so, hope so, i do, i did, i have, i can, i was, i am, it is, it was, it does,
+    he is, she is, he does, she does, he has, she has, he can, she can, they do, there is, if not, think not, hope not,
+    maybe not, of course not, breathe in, come in, feel like"""
+)
+_HESITATIONS = _phrases("uh, um, er, hmm, well")
+_HESITATING_ENDS = ("let me see", "let me think", "let me check", "what was it", "i mean", "you know", "hold on")
+_YES_NO = _phrases("yes, yeah, yep, yup, no, nope, correct, right, sure, okay, ok, never, none, nothing")
+_YES_NO_ANSWERS = _phrases(
+    """yes it is, yes i do, yes i am, yes i have, yes i can, yes he is, yes she is, yes please, yes that's right,
+    yes that is right, yes that is correct, that is right, that is correct, that's right, i think so, yes i think so,
+    no i'm not, no i am not, no i don't, no i do not, no i have not, no i haven't, no it is not, no it isn't,
+    no he is not, no she is not, no thank you, no thanks, not really, not at all, i don't think so, i do not think so,
+    i don't know, i do not know, i'm not sure, i am not sure, of course"""
+)
+_ASKS_YES_NO = re.compile(
+    r"(?:^|[.!?,;]\s*|\b(?:and|or|so)\s+)(?:is|are|was|were|do|does|did|have|has|had|can|could|will|would|shall|should|may)\s+"
+    r"(?:it|this|that|there|you|your|he|she|they|the|anyone|anybody|we|i)\b",
+    re.IGNORECASE,
+)
+_TENS = _phrases("twenty, thirty, forty, fifty, sixty, seventy, eighty, ninety")
+_UNITS = _phrases("zero, oh, one, two, three, four, five, six, seven, eight, nine")
+_TEENS = _phrases("ten, eleven, twelve, thirteen, fourteen, fifteen, sixteen, seventeen, eighteen, nineteen")
+_NUMBER_GOES_ON = _phrases("hundred, thousand, point, half, quarter, double, triple")
+_ENDS_A_MEASURE = re.compile(
+    r"\b(?:ago|out of ten|years? old|years? of age|(?:for|about) .*(?:minutes?|hours?|days?|weeks?|months?|years?)"
+    r"|yesterday|today|this morning|last night|last week)$"
+)
+
+
+def silence_needed_ms(partial: str, *, question: str = "", phase: str = "") -> int:
+    """Milliseconds of silence after `partial` that end the turn.
+
+    `question`: what was asked last, as it was said; empty when nothing was. `phase`: what the dialogue is taking down;
+    only the dictation phases (`DICTATION_PHASES`) matter here. Nothing heard yet counts as the backstop.
+    """
+    words = _WORD.findall(partial.lower().replace("’", "'"))
+    if not words:
+        return BACKSTOP_MS
+    if phase in DICTATION_PHASES:
+        return _after_dictation(words)
+    if words[-1] in _HESITATIONS or " ".join(words).endswith(_HESITATING_ENDS):
+        return HESITATING_MS
+    if question and _ASKS_YES_NO.search(question) and _is_yes_or_no(words):
+        return COMPLETE_MS
+    if _number_in_progress(words, question):
+        return UNFINISHED_MS
+    if words[-1] in _UNFINISHED and not _finished(words):
+        return UNFINISHED_MS
+    if question and len(words) <= 6 and _ENDS_A_MEASURE.search(" ".join(words)):
+        return SHORT_ANSWER_MS
+    return BACKSTOP_MS
+
+
+def _is_yes_or_no(words: list[str]) -> bool:
+    """A whole answer, and nothing begun after it."""
+    return all(word in _YES_NO for word in words) or " ".join(words) in _YES_NO_ANSWERS
+
+
+def _finished(words: list[str]) -> bool:
+    """The last words are one of the endings that only look unfinished."""
+    return any(" ".join(words[-length:]) in _FINISHED for length in (2, 3))
+
+
+def _after_dictation(words: list[str]) -> int:
+    """A complete number, or a refusal to give one, ends sooner than a group of digits or a letter."""
+    if all(word in _YES_NO for word in words) or " ".join(words) in _YES_NO_ANSWERS:
+        return BACKSTOP_MS
+    digits = sum(len(word) if word.isdigit() else word in _UNITS for word in words)
+    return DICTATED_MS if digits in PHONE_DIGITS else DICTATION_MS
+
+
+def _number_in_progress(words: list[str], question: str) -> bool:
+    """More may well follow "one hundred", "thirty", "five five"; a bare number is a whole answer to a question."""
+    last = words[-1]
+    if last in _NUMBER_GOES_ON:
+        return not (question and last in {"hundred", "half"})
+    if last in _TENS:
+        return not question
+    before = words[-2] if len(words) > 1 else ""
+    if last in _UNITS | _TEENS or last.isdigit():
+        return before in _UNITS or before.isdigit() or not (question or before in _TENS or last == "one")
+    return False
