@@ -25,10 +25,12 @@ def export_call(reader: Reader, call: str, path: Path, *, at_ns: int, who: str, 
     """Write one call's sealed records to a file; returns their number. The export is recorded as a reading first.
 
     Raises:
+        ChainBroken: the call does not verify; copy the whole store as evidence instead.
         UnknownCall: no such call.
         StoreFailed: the store cannot be read, or the file cannot be written.
     """
     index, stored = reader.stored(call)
+    verify_chain(index, stored)
     reader.access.record(Access(at_ns, who, purpose, call, "export"))
     lines: list[dict[str, Any]] = [
         {

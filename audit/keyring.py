@@ -83,6 +83,16 @@ class FileKeyring:
         )
         return self
 
+    def checked(self) -> "FileKeyring":
+        """Look that both halves are there and belong together; returns itself.
+
+        Raises:
+            KeyMissing: they are not.
+        """
+        self.private_key()
+        self.public_key()
+        return self
+
     def public_key(self) -> bytes:
         """32 raw bytes; where the private half is at hand too, the two are checked against each other.
 

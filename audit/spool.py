@@ -42,6 +42,18 @@ def refuse_pending(folder: Path, call: str) -> None:
             raise SpoolPending(f"the journal {path} still holds records of call {call}: let it join the store first")
 
 
+def writers_alive(folder: Path) -> list[Path]:
+    """Journals that a living writer holds."""
+    alive = []
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        with path.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                alive.append(path)
+    return alive
+
+
 def _join(store: Store, path: Path) -> Joined | None:
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)

@@ -1,0 +1,402 @@
+"""`triage audit`: list, verify, show, export, drill and wipe. What an auditor does at the terminal.
+
+Listing and verifying need no key and show no content. Showing and exporting are readings: who, when and why is recorded
+first. A record that does not verify ends with exit code 1 and one line that says where.
+"""
+
+import asyncio
+import json
+import os
+import pwd
+import random
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from triage.errors import StorageError, TriageError, UsageError
+
+if TYPE_CHECKING:
+    from audit.folder import AuditFolder
+    from audit.keyring import Keyring
+    from audit.reader import OpenedRecord, Reader
+    from audit.store import SqliteStore
+
+audit_app = typer.Typer(
+    name="audit", no_args_is_help=True, help="The sealed record: list, verify, show, export, drill."
+)
+
+DataFolder = Annotated[
+    Path | None, typer.Option("--data", help="Data folder instead of the default.", show_default=False)
+]
+Purpose = Annotated[str, typer.Option("--purpose", help="Why you read; goes into the log of readings.")]
+CallId = Annotated[str, typer.Argument(metavar="CALL", help="Id of the call, or how it begins.")]
+
+_QUIET = frozenset({"llm_request", "llm_response", "tts_input"})
+"""Stages that `show` leaves out unless asked for everything; of the steps it keeps those that changed the state."""
+
+
+@audit_app.command("list")
+def list_calls(context: typer.Context, data: DataFolder = None) -> None:
+    """List every call in the record. Needs no key."""
+    from rich.table import Table
+
+    with _opened(context, data) as (folder, store):
+        reader = _reader(folder, store)
+        table = Table()
+        for name in ("number", "call", "began (UTC)", "records", "segments", "chain"):
+            table.add_column(name, no_wrap=name == "call", justify="left" if name in ("call", "chain") else "right")
+        for call in reader.calls():
+            began = datetime.fromtimestamp(call.bucket * 3600, UTC)
+            state = "erased" if call.erased else "closed" if call.closed else "open"
+            number = "provisional" if call.number is None else str(call.number)
+            table.add_row(number, call.call, f"{began:%Y-%m-%d %H}h", str(call.records), str(call.segments), state)
+        _print(table)
+
+
+@audit_app.command()
+def verify(
+    context: typer.Context,
+    call: Annotated[str, typer.Argument(metavar="[CALL]", help="Id of the call, or how it begins.")] = "",
+    everything: Annotated[bool, typer.Option("--all", help="Every call, the numbering, the log of readings.")] = False,
+    keyless: Annotated[bool, typer.Option("--keyless", help="Do not open the seals, even where the key is.")] = False,
+    data: DataFolder = None,
+) -> None:
+    """Prove that nothing was altered, or say where it was. Opens the seals too where the key is at hand."""
+    from audit.errors import ChainBroken
+    from audit.keyring import PRIVATE
+
+    if bool(call) == everything:
+        raise UsageError("name one call, or use --all (triage audit list shows the calls)")
+    with _opened(context, data) as (folder, store):
+        with_key = not keyless and (folder.keys / PRIVATE).exists()
+        reader = _reader(folder, store, keyring=folder.keyring().checked() if with_key else None)
+        broken = 0
+        for name in reader.known_calls() if everything else [reader.find(call)]:
+            try:
+                proven = reader.verify(name)
+            except ChainBroken as error:
+                broken += 1
+                typer.echo(f"ALTERED  {error}")
+                continue
+            chain = "closed" if proven.closed else "open"
+            seals = "content erased" if proven.erased else f"{proven.opened} seals opened"
+            gaps = f"; by way of the journal: segment {', '.join(map(str, proven.gaps))}" if proven.gaps else ""
+            typer.echo(f"proven   call {name}: {proven.records} records, chain {chain}, {seals}{gaps}")
+        if everything:
+            for words, check in (("numbers", reader.verify_numbers), ("readings", reader.access.verify)):
+                try:
+                    typer.echo(f"proven   {words}: {check()}")
+                except ChainBroken as error:
+                    broken += 1
+                    typer.echo(f"ALTERED  {error}")
+        if broken:
+            raise TriageError(f"the record does not verify: {broken} finding(s), see above")
+
+
+@audit_app.command()
+def show(
+    context: typer.Context,
+    call: CallId,
+    purpose: Purpose = "audit",
+    everything: Annotated[bool, typer.Option("--everything", help="Also steps and vendor requests.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON per record, unabridged.")] = False,
+    data: DataFolder = None,
+) -> None:
+    """Show what was heard, decided and said, turn by turn. This is a reading, and is recorded first."""
+    with _opened(context, data) as (folder, store):
+        keyring = folder.keyring().checked()
+        reader = _reader(folder, store, keyring=keyring, purpose=purpose)
+        name = reader.find(call)
+        now_ns = _now_ns()
+        records = reader.records(name, at_ns=now_ns)
+        if as_json:
+            for record in records:
+                typer.echo(_json_line(record))
+            return
+        _print(_trail(name, records, everything=everything))
+        readings = reader.access.readings(name)
+        typer.echo(f"recorded: {_who()} read this call at {_utc(now_ns)}, purpose: {purpose} (reading {len(readings)})")
+
+
+@audit_app.command()
+def export(
+    context: typer.Context,
+    call: CallId,
+    to: Annotated[Path | None, typer.Option("--to", help="File to write (default: CALL.jsonl here).")] = None,
+    purpose: Purpose = "audit",
+    data: DataFolder = None,
+) -> None:
+    """Write one call's sealed records to a file that can be proven offline. Recorded like a reading."""
+    from audit.export import export_call, verify_file
+
+    with _opened(context, data) as (folder, store):
+        reader = _reader(folder, store, purpose=purpose)
+        name = reader.find(call)
+        path = to or Path(f"{name}.jsonl")
+        count = export_call(reader, name, path, at_ns=_now_ns(), who=_who(), purpose=purpose)
+        verify_file(path)
+        typer.echo(f"{path}: {count} records, proven. Prove it elsewhere: python -m audit.verify_export {path}")
+
+
+@audit_app.command()
+def drill(
+    context: typer.Context,
+    seed: Annotated[int | None, typer.Option(help="Which record and byte; default: by chance.")] = None,
+    data: DataFolder = None,
+) -> None:
+    """Copy the record, change one byte in the copy, and show that verify finds the very byte. The original stays."""
+    from audit.errors import ChainBroken
+    from audit.reader import Reader
+    from audit.store import SqliteStore
+
+    chosen = random.SystemRandom().randrange(1_000_000) if seed is None else seed
+    with _opened(context, data) as (folder, store), tempfile.TemporaryDirectory(prefix="triage-drill-") as scratch:
+        copy = Path(scratch) / "audit.db"
+        with store.connection() as original, closing(sqlite3.connect(copy)) as target:
+            original.backup(target)
+            edited = _edit_one_byte(target, random.Random(chosen))
+        typer.echo(f"edited   {edited}, in a copy (seed {chosen})")
+        with closing(SqliteStore(copy)) as forged:
+            try:
+                Reader(forged).verify(edited.call)
+            except ChainBroken as error:
+                typer.echo(f"found    {error}")
+                found = (error.call, error.segment, error.sequence, error.offset)
+            else:
+                raise TriageError("the edit was NOT found: do not trust this installation")
+        _reader(folder, store).verify(edited.call)
+        typer.echo("original untouched, and proven")
+        if found != (edited.call, edited.segment, edited.sequence, edited.offset):
+            raise TriageError("the edit was found, but at another place than it was made")
+
+
+@audit_app.command()
+def wipe(
+    context: typer.Context,
+    yes: Annotated[bool, typer.Option("--yes", help="Really do it.")] = False,
+    data: DataFolder = None,
+) -> None:
+    """Remove the demo's record, its keys and journals for good. Refused outside the demo profile."""
+    settings = _settings(context, data)
+    if settings.profile != "demo":
+        raise UsageError(f"profile {settings.profile}: a record that is not the demo's is never wiped")
+    folder = _folder(settings.data_dir)
+    doomed = [path for path in (*sorted(folder.root.glob("audit.db*")), folder.keys, folder.spool) if path.exists()]
+    if not doomed:
+        typer.echo(f"nothing to wipe in {folder.root}")
+        return
+    if not yes:
+        names = ", ".join(path.name for path in doomed)
+        raise UsageError(f"would remove {names} from {folder.root} for good: say --yes to do it")
+    _refuse_while_written(folder)
+    for path in doomed:
+        try:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        except OSError as error:
+            raise StorageError(f"{path} cannot be removed ({error.strerror}): check its rights") from None
+    typer.echo(f"wiped {len(doomed)} files and folders in {folder.root}: what was sealed can never be read again")
+
+
+# --- opening things
+
+
+@contextmanager
+def _opened(context: typer.Context, data: Path | None) -> "Iterator[tuple[AuditFolder, SqliteStore]]":
+    """The record of the data folder; every error of `audit` becomes one of ours, in one line."""
+    from audit.errors import AuditError, ChainBroken, UnknownCall
+    from audit.store import SqliteStore
+
+    folder = _folder(_settings(context, data).data_dir)
+    if not folder.database.exists():
+        raise UsageError(f"there is no record in {folder.root} yet: run triage demo, or name the folder with --data")
+    try:
+        with closing(SqliteStore(folder.database)) as store:
+            yield folder, store
+    except ChainBroken as error:
+        raise TriageError(f"the record does not verify: {error}") from error
+    except UnknownCall as error:
+        raise UsageError(str(error)) from error
+    except AuditError as error:
+        raise StorageError(str(error)) from error
+
+
+def _settings(context: typer.Context, data: Path | None) -> Any:
+    from triage.config import load
+
+    common = context.find_root().obj
+    return common.settings(data) if common is not None else load(data=data)
+
+
+def _folder(root: Path) -> "AuditFolder":
+    from audit.folder import AuditFolder
+
+    return AuditFolder(root)
+
+
+def _reader(
+    folder: "AuditFolder", store: "SqliteStore", *, keyring: "Keyring | None" = None, purpose: str = ""
+) -> "Reader":
+    from audit.reader import Reader
+
+    return Reader(store, keyring, who=_who(), purpose=purpose, spool=folder.spool)
+
+
+def _refuse_while_written(folder: "AuditFolder") -> None:
+    from audit.spool import writers_alive
+
+    if alive := writers_alive(folder.spool):
+        raise StorageError(f"a call is being recorded here ({alive[0].name}): end it first")
+
+
+def _who() -> str:
+    """The person at the terminal, as the system knows them."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"
+
+
+def _now_ns() -> int:
+    from triage.clock import Clock
+
+    with closing(asyncio.new_event_loop()) as loop:
+        return Clock(loop).wall_ns()
+
+
+# --- drill
+
+
+class _Edit:
+    """One byte that was changed on purpose."""
+
+    def __init__(self, call: str, segment: int, sequence: int, offset: int) -> None:
+        self.call, self.segment, self.sequence, self.offset = call, segment, sequence, offset
+
+    def __str__(self) -> str:
+        return f"call {self.call}, segment {self.segment}, record {self.sequence}, byte {self.offset}"
+
+
+def _edit_one_byte(connection: sqlite3.Connection, chance: random.Random) -> _Edit:
+    """Change one byte of one record.
+
+    Raises:
+        UsageError: there is no record.
+    """
+    places = connection.execute("SELECT call, segment, sequence FROM record ORDER BY 1, 2, 3").fetchall()
+    if not places:
+        raise UsageError("there is no call in the record yet: run triage demo first")
+    call, segment, sequence = chance.choice(places)
+    where = "WHERE call = ? AND segment = ? AND sequence = ?"
+    parts = connection.execute(
+        f"SELECT header, nonce, sealed FROM record {where}", (call, segment, sequence)
+    ).fetchone()
+    body = bytearray(b"".join(parts))
+    offset = chance.randrange(len(body))
+    body[offset] ^= 1 << chance.randrange(8)
+    first, second = len(parts[0]), len(parts[0]) + len(parts[1])
+    connection.execute(
+        f"UPDATE record SET header = ?, nonce = ?, sealed = ? {where}",
+        (bytes(body[:first]), bytes(body[first:second]), bytes(body[second:]), call, segment, sequence),
+    )
+    connection.commit()
+    return _Edit(call, segment, sequence, offset)
+
+
+# --- the trail
+
+
+def _trail(call: str, records: "list[OpenedRecord]", *, everything: bool) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=f"call {call}", title_justify="left", expand=True)
+    table.add_column("turn", justify="right", no_wrap=True)
+    table.add_column("since", justify="right", no_wrap=True)
+    table.add_column("stage", no_wrap=True)
+    table.add_column("what", overflow="fold", ratio=1)
+    began = records[0].content.monotonic_ns if records else 0
+    turn: int | None = None
+    for record in records:
+        content = record.content
+        if not everything and _quiet(content.stage.value, content.payload):
+            continue
+        if content.turn != turn:
+            if turn is not None:
+                table.add_section()
+            turn = content.turn
+        since = "" if record.header.opens is not None else f"{(content.monotonic_ns - began) / 1e9:.3f} s"
+        table.add_row(str(turn), since, content.stage.value, Text(_words_of(content.stage.value, content.payload)))
+    return table
+
+
+def _quiet(stage: str, payload: Mapping[str, Any]) -> bool:
+    return stage in _QUIET or (stage == "step" and payload.get("before") == payload.get("after"))
+
+
+def _words_of(stage: str, payload: Mapping[str, Any]) -> str:
+    """One record in words: the telling field first, then the rest that is plain."""
+    if stage == "step":
+        event, effects = payload.get("event"), payload.get("effects")
+        cause = event.get("type", "?") if isinstance(event, dict) else "?"
+        orders = [str(effect.get("type", "?")) for effect in effects or () if isinstance(effect, dict)]
+        return f"{payload.get('before')} -> {payload.get('after')} on {cause}: {', '.join(orders) or 'nothing to do'}"
+    if "text_withheld" in payload:
+        head = f"(withheld: {payload['text_withheld'].get('length', '?')} characters)"
+    elif isinstance(payload.get("text"), str):
+        head = f'"{payload["text"]}"'
+    elif stage == "assessment":
+        head = f"{payload.get('level', '?')} / {payload.get('category', '?')}"
+    else:
+        head = ""
+    skipped = {"text", "text_withheld", "words", "v", *(("level", "category") if stage == "assessment" else ())}
+    rest = [
+        f"{name}={_plain(value)}" for name, value in sorted(payload.items()) if name not in skipped and _told(value)
+    ]
+    return "  ".join(part for part in (head, " ".join(rest)) if part)
+
+
+def _told(value: Any) -> bool:
+    return value not in (None, "", [], {}, False)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name}: {_plain(inner)}" for name, inner in value.items() if _told(inner)) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_plain, value)) + "]"
+    return str(value)
+
+
+def _json_line(record: "OpenedRecord") -> str:
+    content = record.content
+    return json.dumps(
+        {
+            "hash": record.hash.hex(),
+            "monotonic_ns": content.monotonic_ns,
+            "payload": content.payload,
+            "segment": record.header.segment,
+            "sequence": record.header.sequence,
+            "stage": content.stage.value,
+            "turn": content.turn,
+            "versions": content.versions,
+            "wall_ns": content.wall_ns,
+        },
+        ensure_ascii=False,
+    )
+
+
+def _utc(at_ns: int) -> str:
+    return f"{datetime.fromtimestamp(at_ns // 1_000_000_000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _print(thing: Any) -> None:
+    from rich.console import Console
+
+    Console().print(thing)
