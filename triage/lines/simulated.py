@@ -26,7 +26,7 @@ from typing import Protocol
 import numpy as np
 
 from fsm.events import Rung
-from triage.audio import mix, write_wav
+from triage.audio import mix, over_the_phone, write_wav
 from triage.clock import NS, Clock
 from triage.lines.impairments import Impairments, Spoiler
 from triage.lines.nurse_phones import GONE, NurseLeg, NursePhone
@@ -68,7 +68,9 @@ class SimulatedLine:
         self._clock = clock
         self._caller = caller
         self._phones = dict(phones or {})
-        self._spoiler = Spoiler(impairments or Impairments())
+        impairments = impairments or Impairments()
+        self._spoiler = Spoiler(impairments)
+        self._mulaw = impairments.mulaw
         self._false_success = false_success
         self._late_notify = late_notify
         self._start_ns: int | None = None
@@ -213,9 +215,13 @@ class SimulatedLine:
         await self._over.wait()
 
     def recording(self) -> tuple[Pcm, Pcm]:
-        """The call so far, sample-aligned: what the caller said, and what the caller heard (agent, then nurse)."""
+        """The call so far, sample-aligned: what the caller said, and what the caller heard (agent, then nurse).
+
+        On a µ-law leg the caller hears us as the telephone gives it.
+        """
         end = self._frame * FRAME
-        return self._voice.read(0, end), mix(self._agent.read(0, end), self._nurse.read(0, end))
+        heard = mix(self._agent.read(0, end), self._nurse.read(0, end))
+        return self._voice.read(0, end), over_the_phone(heard) if self._mulaw else heard
 
     def received(self) -> Pcm:
         """The caller's voice as it reached us: with echo, noise, µ-law and loss."""
