@@ -238,6 +238,8 @@ class Saying:
     prompt: str | None = None
     """Id of the fixed wording; a rendered clip exists. None: it must be voiced."""
     question: bool = False
+    fallback: str | None = None
+    """Id of the fixed wording to play when `prompt` is None and there is no voice."""
 
 
 @dataclass(frozen=True, slots=True)
