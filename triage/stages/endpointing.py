@@ -22,8 +22,10 @@ DICTATION_MS = 1200
 DICTATED_MS = 600
 """After a telephone number that has all its digits."""
 
-DICTATION_PHASES = frozenset({"spelling", "digits", "number", "callback_number", "name"})
-"""Phases of the dialogue in which people pause between groups."""
+SPELLING = "spelling"
+NUMBER = "number"
+YES_NO = "yes_no"
+"""The phases of the dialogue that matter here; any other says nothing about the answer."""
 PHONE_DIGITS = (7, 10, 11)
 """Lengths of a complete telephone number."""
 
@@ -60,6 +62,10 @@ _ASKS_YES_NO = re.compile(
     r"(?:it|this|that|there|you|your|he|she|they|the|anyone|anybody|we|i)\b",
     re.IGNORECASE,
 )
+_CHOICES = _phrases(
+    """male, female, a man, a woman, i am male, i am female, i am a man, i am a woman, me, myself, about me, for me,
+    about myself, for myself, it is me, it's me, it is for me, it's for me, it is about me, it's about me"""
+)
 _TENS = _phrases("twenty, thirty, forty, fifty, sixty, seventy, eighty, ninety")
 _UNITS = _phrases("zero, oh, one, two, three, four, five, six, seven, eight, nine")
 _TEENS = _phrases("ten, eleven, twelve, thirteen, fourteen, fifteen, sixteen, seventeen, eighteen, nineteen")
@@ -73,24 +79,30 @@ _ENDS_A_MEASURE = re.compile(
 def silence_needed_ms(partial: str, *, question: str = "", phase: str = "") -> int:
     """Milliseconds of silence after `partial` that end the turn.
 
-    `question`: what was asked last, as it was said; empty when nothing was. `phase`: what the dialogue is taking down;
-    only the dictation phases (`DICTATION_PHASES`) matter here. Nothing heard yet counts as the backstop.
+    `question`: what was asked last, as it was said; empty when nothing was. `phase`: the kind of answer it wants
+    (`yes_no`, `number`, `spelling`; anything else is open). Nothing heard yet counts as the backstop.
     """
     words = _WORD.findall(partial.lower().replace("’", "'"))
     if not words:
         return BACKSTOP_MS
-    if phase in DICTATION_PHASES:
-        return _after_dictation(words)
-    if words[-1] in _HESITATIONS or " ".join(words).endswith(_HESITATING_ENDS):
+    said = " ".join(words)
+    if words[-1] in _HESITATIONS or said.endswith(_HESITATING_ENDS):
         return HESITATING_MS
-    if question and _ASKS_YES_NO.search(question) and _is_yes_or_no(words):
-        return COMPLETE_MS
-    if _number_in_progress(words, question):
+    if _is_yes_or_no(words):
+        asked = phase == YES_NO or _ASKS_YES_NO.search(question) is not None
+        return COMPLETE_MS if asked else BACKSTOP_MS
+    if phase == YES_NO and said in _CHOICES:
+        return SHORT_ANSWER_MS
+    if phase == SPELLING:
+        return DICTATION_MS
+    if phase == NUMBER and (digits := _digits(words)) >= 2:
+        return DICTATED_MS if digits in PHONE_DIGITS else DICTATION_MS
+    if _ENDS_A_MEASURE.search(said):
+        return SHORT_ANSWER_MS if question and len(words) <= 6 else BACKSTOP_MS
+    if _number_in_progress(words, answered=bool(question) and phase != NUMBER):
         return UNFINISHED_MS
     if words[-1] in _UNFINISHED and not _finished(words):
         return UNFINISHED_MS
-    if question and len(words) <= 6 and _ENDS_A_MEASURE.search(" ".join(words)):
-        return SHORT_ANSWER_MS
     return BACKSTOP_MS
 
 
@@ -104,22 +116,30 @@ def _finished(words: list[str]) -> bool:
     return any(" ".join(words[-length:]) in _FINISHED for length in (2, 3))
 
 
-def _after_dictation(words: list[str]) -> int:
-    """A complete number, or a refusal to give one, ends sooner than a group of digits or a letter."""
-    if all(word in _YES_NO for word in words) or " ".join(words) in _YES_NO_ANSWERS:
-        return BACKSTOP_MS
-    digits = sum(len(word) if word.isdigit() else word in _UNITS for word in words)
-    return DICTATED_MS if digits in PHONE_DIGITS else DICTATION_MS
+def _digits(words: list[str]) -> int:
+    """How many digits were dictated one by one; "thirty four" is none, "double five" two."""
+    count = 0
+    for at, word in enumerate(words):
+        before = words[at - 1] if at else ""
+        if word.isdigit():
+            count += len(word)
+        elif word in _UNITS and before not in _TENS and before not in {"and", "hundred", "point"}:
+            count += {"double": 2, "triple": 3}.get(before, 1)
+    return count
 
 
-def _number_in_progress(words: list[str], question: str) -> bool:
-    """More may well follow "one hundred", "thirty", "five five"; a bare number is a whole answer to a question."""
+def _number_in_progress(words: list[str], *, answered: bool) -> bool:
+    """More may well follow "one hundred", "thirty", "five five"; with `answered`, a bare number is a whole answer."""
     last = words[-1]
-    if last in _NUMBER_GOES_ON:
-        return not (question and last in {"hundred", "half"})
-    if last in _TENS:
-        return not question
     before = words[-2] if len(words) > 1 else ""
+    if last in _NUMBER_GOES_ON:
+        return not (answered and last in {"hundred", "half"})
+    if last in _TENS:
+        return not answered
     if last in _UNITS | _TEENS or last.isdigit():
-        return before in _UNITS or before.isdigit() or not (question or before in _TENS or last == "one")
+        return (
+            before in _UNITS
+            or before.isdigit()
+            or not (answered or last == "one" or before in _TENS | {"and", "hundred", "point"})
+        )
     return False

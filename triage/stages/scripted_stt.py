@@ -13,6 +13,8 @@ from triage.ports import Frame, Transcript, Word
 CONFIDENCE = 0.95
 """Confidence of a cued word unless its cue says otherwise."""
 
+_MARKS = '.,;:!?"()-'
+
 
 class ScriptedSpeechToText:
     """Interims word by word, a final for each `finish_utterance()`; what was not yet said belongs to the next one."""
@@ -37,9 +39,9 @@ class ScriptedSpeechToText:
     def cue(self, text: str, start_sample: int, end_sample: int, confidence: float = CONFIDENCE) -> None:
         """An utterance's speech lies between these positions; each word takes its share by length.
 
-        An empty text is a sound without words (a cough): nothing is heard of it.
+        Words come without capitals and marks. An empty text is a sound without words (a cough): nothing is heard of it.
         """
-        tokens = text.split()
+        tokens = [token for written in text.split() if (token := written.strip(_MARKS).lower())]
         letters = sum(len(token) + 1 for token in tokens)
         start = passed = 0
         for token in tokens:

@@ -1,0 +1,123 @@
+"""Promise: 500 ms of silence is the backstop, not the rule; what was said decides how long we wait for more."""
+
+import pytest
+
+from triage.stages.endpointing import (
+    BACKSTOP_MS,
+    COMPLETE_MS,
+    DICTATED_MS,
+    DICTATION_MS,
+    HESITATING_MS,
+    SHORT_ANSWER_MS,
+    UNFINISHED_MS,
+    silence_needed_ms,
+)
+
+
+@pytest.mark.parametrize(
+    "partial",
+    ["", "i slipped on the wet stairs", "my knee is swollen", "he seems confused", "they will not wake her"],
+)
+def test_a_finished_sentence_gets_the_backstop(partial: str) -> None:
+    assert silence_needed_ms(partial) == BACKSTOP_MS == 500
+
+
+@pytest.mark.parametrize(
+    "partial",
+    [
+        "i slipped on the wet stairs and",
+        "it hurts but",
+        "i think it is in my",
+        "it is because",
+        "the pain goes to the",
+        "I was out with",
+        "we drove there so",
+    ],
+)
+def test_a_sentence_that_cannot_end_here_gets_more_time(partial: str) -> None:
+    assert silence_needed_ms(partial) == UNFINISHED_MS == 1000
+
+
+@pytest.mark.parametrize(
+    "partial", ["i would say so", "well i think so", "yes it is i guess so", "it hurts when i breathe in", "maybe not"]
+)
+def test_endings_that_only_look_unfinished_do_not(partial: str) -> None:
+    assert silence_needed_ms(partial) == BACKSTOP_MS
+
+
+@pytest.mark.parametrize("partial", ["um", "it was um", "so let me see", "about a week hold on"])
+def test_hesitation_gets_the_longest_wait(partial: str) -> None:
+    assert silence_needed_ms(partial, question="When did that begin?") == HESITATING_MS > UNFINISHED_MS
+
+
+@pytest.mark.parametrize("partial", ["yes", "No.", "Yeah", "no no", "yes it is", "no I don't", "not really"])
+@pytest.mark.parametrize("question", ["Is it bleeding?", "All right. Do you feel dizzy?", "And have you got a rash?"])
+def test_yes_or_no_to_such_a_question_is_answered_quickly(partial: str, question: str) -> None:
+    assert silence_needed_ms(partial, question=question) == COMPLETE_MS == 300
+
+
+def test_the_phase_alone_tells_that_yes_or_no_was_asked_for() -> None:
+    assert silence_needed_ms("no", phase="yes_no") == COMPLETE_MS
+    assert silence_needed_ms("about myself", question="For you, or for another?", phase="yes_no") == SHORT_ANSWER_MS
+
+
+@pytest.mark.parametrize(("partial", "question"), [("yes", ""), ("yes", "Where does it hurt?")])
+def test_yes_out_of_place_gets_the_backstop(partial: str, question: str) -> None:
+    assert silence_needed_ms(partial, question=question) == BACKSTOP_MS
+
+
+@pytest.mark.parametrize("partial", ["yes and", "no but", "yes my", "no i took the"])
+def test_yes_and_something_begun_is_no_complete_answer(partial: str) -> None:
+    assert silence_needed_ms(partial, question="Is it bleeding?") == UNFINISHED_MS
+
+
+@pytest.mark.parametrize("partial", ["for two weeks", "three days ago", "seven out of ten", "since yesterday"])
+def test_a_measure_that_was_asked_for_is_answered_quickly(partial: str) -> None:
+    assert silence_needed_ms(partial, question="Since when?") == SHORT_ANSWER_MS == 350
+    assert silence_needed_ms(partial) == BACKSTOP_MS
+
+
+@pytest.mark.parametrize(
+    ("partial", "needed"),
+    [
+        ("i am forty", UNFINISHED_MS),
+        ("i am forty six", BACKSTOP_MS),
+        ("one hundred", UNFINISHED_MS),
+        ("one hundred and", UNFINISHED_MS),
+        ("one hundred and four", BACKSTOP_MS),
+        ("a hundred point", UNFINISHED_MS),
+        ("i took three", UNFINISHED_MS),
+        ("the left one", BACKSTOP_MS),
+    ],
+)
+def test_a_number_in_progress_gets_more_time(partial: str, needed: int) -> None:
+    assert silence_needed_ms(partial) == needed
+
+
+def test_a_bare_number_is_a_whole_answer_to_an_open_question() -> None:
+    assert silence_needed_ms("forty", question="How many did you take?") == BACKSTOP_MS
+
+
+@pytest.mark.parametrize(
+    ("partial", "needed"),
+    [
+        ("five five five", DICTATION_MS),
+        ("five five five oh one two", DICTATION_MS),
+        ("five five five oh one two three", DICTATED_MS),
+        ("555 0123", DICTATED_MS),
+        ("it is double five five oh one two three", DICTATED_MS),
+        ("forty six", BACKSTOP_MS),
+        ("forty", UNFINISHED_MS),
+        ("i am forty six years old", SHORT_ANSWER_MS),
+    ],
+)
+def test_dictated_numbers_are_waited_for_by_their_length(partial: str, needed: int) -> None:
+    assert silence_needed_ms(partial, question="What is it?", phase="number") == needed
+
+
+def test_spelling_gets_the_time_of_a_dictation() -> None:
+    assert silence_needed_ms("w a l", phase="spelling") == DICTATION_MS
+
+
+def test_apostrophes_and_capitals_do_not_matter() -> None:
+    assert silence_needed_ms("No I DON’T", phase="yes_no") == COMPLETE_MS
