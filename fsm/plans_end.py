@@ -79,6 +79,8 @@ def hang_up(call: Call, event: ev.Event) -> Outcome:
     """The goodbye was heard to its end."""
     draft = Draft(call)
     draft.note(alive=0, reply_open=False, said=0)
+    if call.paused:
+        draft.flush()
     draft.order(fx.HangUp())
     _end(draft)
     return draft.outcome()

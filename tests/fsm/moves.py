@@ -3,20 +3,20 @@
 A move makes an event out of the call as it is; `luck` chooses which number it carries.
 """
 
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterator
 
 from hypothesis import strategies as st
 
+from fsm import effects as fx
 from fsm import events as ev
 from fsm.call import Call
-from fsm.effects import Effect
-from fsm.states import Dismissal, Reason, TimerName
+from fsm.machine import step
+from fsm.states import Dismissal, Reason, State, TimerName
 from tests.fsm.examples import CHEST_PAIN, CLASSIFIER_BROKE, CONNECTED, NOT_BREATHING
 
 Move = Callable[[Call, int], ev.Event]
-EFFECTS = tuple(
-    sorted(cls.__name__ for parent in Effect.__subclasses__() for cls in (parent, *parent.__subclasses__()))
-)
+EFFECTS = sorted(name for name, kind in vars(fx).items() if isinstance(kind, type) and issubclass(kind, fx.Effect))
 STAGES = ("clips", "llm", "tts", "line", "stt", "store")
 
 
@@ -29,6 +29,14 @@ def _timer(call: Call, luck: int) -> ev.Event:
         name, token = call.timers[luck % len(call.timers)]
         return ev.TimerFired(at_ns=0, name=name, token=token)
     return _stale_timer(call, luck)
+
+
+def _short_timer(call: Call, luck: int) -> ev.Event:
+    short = [pair for pair in call.timers if pair[0] is not TimerName.CALL_TOO_LONG]
+    if not short:
+        return _stale_timer(call, luck)
+    name, token = short[luck % len(short)]
+    return ev.TimerFired(at_ns=0, name=name, token=token)
 
 
 def _stale_timer(call: Call, luck: int) -> ev.Event:
@@ -85,9 +93,12 @@ MOVES: dict[str, Move] = {
         at_ns=0, playback=_pick(n, c.playback - 1, c.flushed, c.playback + 1)
     ),
     "timer": _timer,
-    "another timer": _timer,
+    "short timer": _short_timer,
     "stale timer": _stale_timer,
     "failed": _failed,
+    "reply failed": lambda c, n: ev.EffectFailed(
+        at_ns=0, effect=("MakeReply", "Speak")[n % 2], stage="llm", generation=_pick(n, c.alive, c.alive, 0)
+    ),
     "accepted": lambda c, n: ev.TransferAccepted(at_ns=0, attempt=_attempt(c, n)),
     "ringing": lambda c, n: ev.TransferRinging(at_ns=0, attempt=_attempt(c, n)),
     "taken": lambda c, n: ev.TransferAnswered(at_ns=0, attempt=_attempt(c, n), takes_caller=True),
@@ -101,24 +112,44 @@ MOVES: dict[str, Move] = {
     "hung up": lambda c, n: ev.HungUp(at_ns=0),
     "drained": lambda c, n: ev.TailDrained(at_ns=0),
 }
-CONVERSATION = tuple(
-    name
-    for name in MOVES
-    if name not in ("urgent", "nurse", "key", "wordless", "failed", "hung up", "rescued", "nurse by rules", "timer")
-)
-"""Moves after which most calls still talk: without these the random calls would all be over soon."""
+LIKELY: dict[State, tuple[str, ...]] = {
+    State.IDLE: ("connected", "connected", "connected", "rescued", "drained", "urgent", "short timer", "answered"),
+    State.LISTENING: ("words", "turn", "turn", "turn", "short timer", "speech", "cough", "hold", "wordless", "short timer", "speech"),
+    State.THINKING: ("sentence", "reply failed", "sentence", "started", "started", "reply ended", "goodbye", "nurse by rules", "short timer",
+                     "speech", "cough", "unclear", "words", "turn", "finished", "speech"),
+    State.SPEAKING: ("sentence", "sentence", "short timer", "reply failed", "finished", "finished", "reply ended", "goodbye", "nurse by rules", "short timer", "speech",
+                     "speech", "words", "turn", "started", "speech", "key"),
+    State.INTERRUPT: ("reply failed", "unclear", "short timer", "cough", "cough", "unclear", "short timer", "short timer", "words", "turn", "finished", "reply ended",
+                      "goodbye", "nurse by rules", "sentence", "speech"),
+    State.HANDOFF: ("short timer", "answered", "answered", "nurse accepts", "nurse accepts", "nurse lost", "refused",
+                    "timed out", "urgent", "failed", "finished", "pending", "taken", "nurse done"),
+}  # fmt: skip
+"""What usually happens where: without it the random calls would soon be over, and never deep."""
 
-_lucky = st.integers(0, 60)
-_any_moves = st.lists(st.tuples(st.sampled_from(sorted(MOVES)), _lucky), max_size=25)
-_talk = st.lists(st.tuples(st.sampled_from(CONVERSATION), _lucky), max_size=25)
-_way_to_nurse = st.lists(
-    st.tuples(st.sampled_from(("urgent", "timer", "taken", "answered", "refused", "timed out", "pending", "nurse accepts",
-                               "nurse lost", "failed", "accepted", "hung up", "drained", "finished")), _lucky), max_size=25)  # fmt: skip
+Choice = tuple[int, int, int]
+"""How likely the move must be (0: anything at all), which one, and its luck."""
 
+
+def _long_call(seed: int, length: int) -> list[Choice]:
+    dice = random.Random(seed)
+    return [(dice.randrange(12), dice.randrange(1000), dice.randrange(60)) for _ in range(length)]
+
+
+_choice = st.tuples(st.integers(0, 4), st.integers(0, 99), st.integers(0, 60))
 calls = st.one_of(
-    st.tuples(_any_moves).map(lambda parts: parts[0]),
-    st.tuples(_talk, _any_moves).map(lambda parts: [("connected", 0), *parts[0], *parts[1]]),
-    st.tuples(_talk, _way_to_nurse).map(lambda parts: [("connected", 0), *parts[0], ("urgent", 0), *parts[1]]),
-    st.tuples(_talk, _way_to_nurse, _any_moves).map(lambda p: [("connected", 0), *p[0], ("key", 3), *p[1], *p[2]]),
+    st.lists(_choice, max_size=30),
+    st.builds(_long_call, st.integers(0, 2**32), st.integers(1, 80)),  # hypothesis' own lists are short
 )
-"""Whole calls, as lists of (move, luck)."""
+"""Whole calls: most moves are likely ones, the others are anything at all."""
+
+
+def events_of(choices: list[Choice]) -> Iterator[tuple[Call, ev.Event]]:
+    """The call before each event, and the event."""
+    call = Call()
+    every = sorted(MOVES)
+    for likely, which, luck in choices:
+        names = LIKELY[call.state] if likely else every
+        name = names[which % len(names)]
+        event = MOVES[name](call, luck)
+        yield call, event
+        call = step(call, event).after

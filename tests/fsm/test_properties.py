@@ -9,20 +9,16 @@ from fsm.call import Call
 from fsm.machine import Step, step
 from fsm.states import Phase, State
 from fsm.states import TimerName as T
-from tests.fsm.moves import MOVES, calls
+from tests.fsm.moves import MOVES, Choice, calls, events_of
 from tests.fsm.world import World
 
-Moves = list[tuple[str, int]]
+Choices = list[Choice]
 AUDIBLE = (fx.Play, fx.Speak)
-many = settings(max_examples=400, deadline=None)
+many = settings(max_examples=250, deadline=None)
 
 
-def steps_of(moves: Moves) -> list[Step]:
-    call, taken = Call(), []
-    for name, luck in moves:
-        taken.append(step(call, MOVES[name](call, luck)))
-        call = taken[-1].after
-    return taken
+def steps_of(choices: Choices) -> list[Step]:
+    return [step(call, event) for call, event in events_of(choices)]
 
 
 def ordered(decided: Step, *kinds: type[fx.Effect]) -> list[fx.Effect]:
@@ -31,8 +27,8 @@ def ordered(decided: Step, *kinds: type[fx.Effect]) -> list[fx.Effect]:
 
 @given(calls)
 @many
-def test_after_danger_the_next_audible_order_is_its_clip_and_then_the_transfer(moves: Moves) -> None:
-    for decided in steps_of(moves):
+def test_after_danger_the_next_audible_order_is_its_clip_and_then_the_transfer(choices: Choices) -> None:
+    for decided in steps_of(choices):
         event = decided.event
         if isinstance(event, ev.UrgencyRaised) and decided.before.state not in (State.IDLE, State.HANDOFF):
             assert decided.after.state is State.HANDOFF
@@ -45,9 +41,9 @@ def test_after_danger_the_next_audible_order_is_its_clip_and_then_the_transfer(m
 
 @given(calls)
 @many
-def test_once_a_nurse_is_called_no_question_is_ever_asked_again(moves: Moves) -> None:
+def test_once_a_nurse_is_called_no_question_is_ever_asked_again(choices: Choices) -> None:
     called = False
-    for decided in steps_of(moves):
+    for decided in steps_of(choices):
         called |= decided.after.state is State.HANDOFF
         if called:
             assert decided.after.state in (State.HANDOFF, State.IDLE)
@@ -56,9 +52,9 @@ def test_once_a_nurse_is_called_no_question_is_ever_asked_again(moves: Moves) ->
 
 @given(calls)
 @many
-def test_no_model_or_voice_work_survives_a_barge_in_a_hand_off_or_a_hang_up(moves: Moves) -> None:
+def test_no_model_or_voice_work_survives_a_barge_in_a_hand_off_or_a_hang_up(choices: Choices) -> None:
     world = World()
-    for decided in steps_of(moves):
+    for decided in steps_of(choices):
         world.follow(decided)
         after = decided.after
         if after.state in (State.LISTENING, State.HANDOFF, State.IDLE):
@@ -71,25 +67,25 @@ def test_no_model_or_voice_work_survives_a_barge_in_a_hand_off_or_a_hang_up(move
 
 @given(calls)
 @many
-def test_nothing_is_said_to_a_caller_who_has_gone(moves: Moves) -> None:
-    for decided in steps_of(moves):
+def test_nothing_is_said_to_a_caller_who_has_gone(choices: Choices) -> None:
+    for decided in steps_of(choices):
         if decided.after.phase is Phase.ENDED:
             assert ordered(decided, *AUDIBLE, fx.MakeReply, fx.ResumePlayout, fx.Transfer, fx.Whisper, fx.Bridge) == []
 
 
 @given(calls)
 @many
-def test_ended_is_ended_and_new_is_never_again(moves: Moves) -> None:
+def test_ended_is_ended_and_new_is_never_again(choices: Choices) -> None:
     order = [Phase.NEW, Phase.LIVE, Phase.ENDED]
-    for decided in steps_of(moves):
+    for decided in steps_of(choices):
         assert order.index(decided.after.phase) >= order.index(decided.before.phase)
         assert (decided.after.state is State.IDLE) is (decided.after.phase is not Phase.LIVE)
 
 
 @given(calls)
 @many
-def test_one_transfer_at_a_time_and_never_a_second_for_a_second_urgency(moves: Moves) -> None:
-    for decided in steps_of(moves):
+def test_one_transfer_at_a_time_and_never_a_second_for_a_second_urgency(choices: Choices) -> None:
+    for decided in steps_of(choices):
         transfers = ordered(decided, fx.Transfer)
         assert len(transfers) <= 1
         before, event = decided.before.handoff, decided.event
@@ -109,8 +105,8 @@ def test_one_transfer_at_a_time_and_never_a_second_for_a_second_urgency(moves: M
 
 @given(calls)
 @many
-def test_nobody_is_left_in_silence_every_wait_has_a_timer(moves: Moves) -> None:
-    for decided in steps_of(moves):
+def test_nobody_is_left_in_silence_every_wait_has_a_timer(choices: Choices) -> None:
+    for decided in steps_of(choices):
         call = decided.after
         running = {name for name, _ in call.timers}
         match call.state:
@@ -137,9 +133,9 @@ def test_nobody_is_left_in_silence_every_wait_has_a_timer(moves: Moves) -> None:
 
 @given(calls)
 @many
-def test_the_books_agree_with_the_world(moves: Moves) -> None:
+def test_the_books_agree_with_the_world(choices: Choices) -> None:
     world = World()
-    for decided in steps_of(moves):
+    for decided in steps_of(choices):
         world.follow(decided)
         call = decided.after
         assert world.timers == dict(call.timers), decided
@@ -151,8 +147,8 @@ def test_the_books_agree_with_the_world(moves: Moves) -> None:
 
 @given(calls)
 @many
-def test_the_four_actions_of_a_barge_in_come_in_their_order(moves: Moves) -> None:
-    for decided in steps_of(moves):
+def test_the_four_actions_of_a_barge_in_come_in_their_order(choices: Choices) -> None:
+    for decided in steps_of(choices):
         if isinstance(decided.event, ev.WordsHeard) and decided.before.state in (State.SPEAKING, State.INTERRUPT):
             four = [type(effect) for effect in decided.effects][:4]
             if decided.after.state is State.LISTENING and decided.before.alive:
@@ -163,8 +159,8 @@ def test_the_four_actions_of_a_barge_in_come_in_their_order(moves: Moves) -> Non
 
 @given(calls)
 @many
-def test_sealed_exactly_once_and_always_in_the_end(moves: Moves) -> None:
-    taken = steps_of(moves)
+def test_sealed_exactly_once_and_always_in_the_end(choices: Choices) -> None:
+    taken = steps_of(choices)
     call = taken[-1].after if taken else Call()
     world = World()
     for decided in taken:
@@ -182,9 +178,9 @@ def test_sealed_exactly_once_and_always_in_the_end(moves: Moves) -> None:
 
 @given(calls)
 @many
-def test_numbers_count_up_and_are_never_used_twice(moves: Moves) -> None:
+def test_numbers_count_up_and_are_never_used_twice(choices: Choices) -> None:
     playbacks, generations, attempts, tokens = [0], [0], [0], [0]
-    for decided in steps_of(moves):
+    for decided in steps_of(choices):
         for effect in decided.effects:
             match effect:
                 case fx.Play(playback=number) | fx.Speak(playback=number):
@@ -204,16 +200,16 @@ def test_numbers_count_up_and_are_never_used_twice(moves: Moves) -> None:
 
 @given(calls)
 @many
-def test_orders_that_wait_for_the_record_come_last(moves: Moves) -> None:
-    for decided in steps_of(moves):
+def test_orders_that_wait_for_the_record_come_last(choices: Choices) -> None:
+    for decided in steps_of(choices):
         waits = [not effect.safety for effect in decided.effects]
         assert waits == sorted(waits), decided
 
 
 @given(calls)
 @many
-def test_an_urgent_caller_who_leaves_without_a_nurse_is_rung_back(moves: Moves) -> None:
-    for decided in steps_of(moves):
+def test_an_urgent_caller_who_leaves_without_a_nurse_is_rung_back(choices: Choices) -> None:
+    for decided in steps_of(choices):
         way = decided.before.handoff
         if isinstance(decided.event, ev.HungUp) and decided.before.state is State.HANDOFF:
             owed = way.urgent and not way.bridged
@@ -222,8 +218,8 @@ def test_an_urgent_caller_who_leaves_without_a_nurse_is_rung_back(moves: Moves) 
 
 @given(calls)
 @many
-def test_same_events_same_steps(moves: Moves) -> None:
-    first = steps_of(moves)
+def test_same_events_same_steps(choices: Choices) -> None:
+    first = steps_of(choices)
     call = Call()
     for decided in first:
         again = step(call, decided.event)
@@ -233,8 +229,8 @@ def test_same_events_same_steps(moves: Moves) -> None:
 
 @pytest.mark.parametrize("name", ["stale timer", "old finished", "old reply ended"])
 def test_stale_events_change_nothing(name: str) -> None:
-    talking = steps_of([("connected", 0), ("finished", 0), ("words", 0), ("turn", 0), ("sentence", 0), ("started", 0)])[
-        -1
-    ]
-    decided = step(talking.after, MOVES[name](talking.after, 0))
-    assert (decided.after, decided.effects) == (talking.after, ())
+    call = Call()
+    for move in ("connected", "finished", "words", "turn", "sentence", "started"):
+        call = step(call, MOVES[move](call, 0)).after
+    decided = step(call, MOVES[name](call, 0))
+    assert (decided.after, decided.effects) == (call, ())
