@@ -97,6 +97,8 @@ def _regional(prompt: str, text: str, language: str, pace: float, read: dict[str
         yield Wanted(prompt, text, language, pace=pace)
         return
     for region, numbers in read["numbers"].items():
+        if region not in read["regions"].get(language, read["numbers"]):
+            continue
         spoken = {kind: read["spoken"][language][numbers[kind]] for kind in kinds}
         yield Wanted(prompt, text.format(**spoken), language, region, {kind: numbers[kind] for kind in kinds}, pace)
 
@@ -189,7 +191,7 @@ def _current(clip: Wanted, entry: dict[str, Any]) -> bool:
     if entry["quality"] == "vendor":  # somebody recorded it: the text decides alone
         return bool(entry["text"] == clip.text and file.exists())
     same = entry["text"] == clip.text and entry["voice"] == clip.voice and entry["file"] == clip.file
-    return same and entry.get("says", {}) == clip.says and file.exists()
+    return bool(same and entry.get("says", {}) == clip.says and file.exists())
 
 
 def _make(clip: Wanted) -> dict[str, Any]:

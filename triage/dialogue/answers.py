@@ -30,15 +30,17 @@ _DONT_KNOW = re.compile(
     r"\b(?:(?:i )?(?:don't|do not|dunno|can't|cannot) (?:really )?(?:know|tell|say|remember)|not sure|no idea|unsure|"
     r"hard to say|who knows|i'm not certain|dunno)\b"
 )
-_FEMALE = "daughter|mother|mom|mum|mommy|mummy|wife|sister|grandmother|grandma|granny|aunt|niece|girlfriend|girl|woman|female|lady"
-_MALE = "son|father|dad|daddy|husband|brother|grandfather|grandpa|grandad|uncle|nephew|boyfriend|boy|man|male|gentleman"
+_FEMALE = "daughter|mother|mom|mum|mommy|mummy|wife|sister|grandmother|grandma|granny|aunt|niece|girlfriend|girl|woman|female|lady|gal"
+_MALE = (
+    "son|father|dad|daddy|husband|brother|grandfather|grandpa|grandad|uncle|nephew|boyfriend|boy|man|male|gentleman|guy"
+)
 _SOMEBODY = (
     f"{_FEMALE}|{_MALE}|baby|child|kid|infant|toddler|partner|friend|neighbour|neighbor|patient|parent|colleague|boss|"
     "roommate|flatmate|cousin|spouse|newborn|grandson|granddaughter|stepson|stepdaughter"
 )
 _OTHER = re.compile(
     rf"\b(?:(?:my|our|a|the|his|her)(?: \w+){{0,4}}? (?:{_SOMEBODY})\b|someone else|somebody else|another person|"
-    r"for (?:him|her|them)\b|(?:he|she) (?:is|has|was|can't|won't|keeps|got|feels|says)\b|(?:he|she)'s\b)"
+    r"(?:my|our|a|an|the) (?:\w+ ){1,3}(?:year|month|week|day)s? olds?\b|for (?:him|her|them)\b|(?:he|she) (?:is|has|was|can't|won't|keeps|got|feels|says)\b|(?:he|she)'s\b)"
 )
 _SELF = re.compile(
     r"\b(?:myself|for me|it's me|it is me|i'm the patient|i am the patient|me myself|just me|i am calling for me|self)\b|^me$"
@@ -54,6 +56,9 @@ _ONSET = re.compile(
     r"(?:yesterday|today|tonight|last night|this (?:morning|afternoon|evening|week)|last week|just now|right now|recently|"
     r"(?:on )?(?:monday|tuesday|wednesday|thursday|friday|saturday|sunday)|a while ago|all (?:day|night|week)))\b"
 )
+
+
+_IS = re.compile(r"(?:\bi'm|\bhe's|\bshe's|\b(?:i am|he is|she is))$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +125,7 @@ def age(text: str, *, asked: bool = False) -> Age | None:
         if unit in DAYS:
             if asked or old:
                 return _sane(Age(value, unit))
-        elif asked or old or (before[-1:] in (["i'm"], ["he's"], ["she's"]) and not rest):
+        elif asked or old or (_IS.search(" ".join(before)) and not rest):
             return _sane(Age(value, "year"))
     if asked and re.search(r"\bnew ?born\b|\bjust born\b", joined):
         return Age(1, "day")
@@ -144,7 +149,7 @@ def who(text: str, *, asked: bool = False) -> str | None:
         return "someone else"
     if _OWN.search(said) and not asked:
         return "self"
-    if asked and (said in ("i am", "i", "me", "mine", "yes", "yes i am") or _OWN.search(said)):
+    if asked and (re.search(r"\b(?:me|mine|i am|i)$", said) or _OWN.search(said)):
         return "self"
     return None
 

@@ -409,7 +409,7 @@ class _Draft:
 
     def _number_confirmed(self) -> Plan:
         number = phone_digits(self.heard)
-        said = read.yes_no(self.heard)
+        said = answer(self.state.book.wording.asks["callback_ok"], self.heard)
         if number and number != self.state.values["callback"]:
             self._note("callback", number, self.heard, "corrected")
             self.state = replace(self.state, rejected=self.state.rejected + 1)

@@ -23,21 +23,27 @@ class Intent(StrEnum):
     THANKS = "thanks"
 
 
-_PEOPLE = r"(?:nurse|person|human|human being|somebody|someone|doctor|operator|agent|real person|live person|staff|receptionist|representative)"
-_WANTS = r"(?:want|need|like|get|give|speak|talk|connect|transfer|put|pass|let me|can i|could i|may i|have)"
+_PEOPLE = (
+    r"(?:nurse|person|human|human being|somebody|someone|doctor|operator|agent|real person|live person|staff|receptionist|"
+    r"representative)"
+)
+_WANTS = r"(?:want|need|like|get|give|speak|talk|connect|transfer|put|pass|let me|can i have|could i have|may i have)"
+_MACHINES = r"(?:machine|robot|computer|bot|chatbot|automated \w+|automated|automat|ai)s?"
 _INTENTS: tuple[tuple[Intent, re.Pattern[str]], ...] = (
     (
         Intent.NO_RECORD,
         re.compile(
-            r"\b(?:don't|do not|not|never|stop|no|didn't|refuse|without)\b[\w' ]{0,30}\b(?:record(?:ed|ing)?|writ(?:e|ing|ten)"
-            r"(?: (?:this|it|that|me|anything))?(?: down)?|taking notes|on file)\b"
+            r"\b(?:don't|do not|not|never|stop|refuse|without|mustn't|can't you not)\b[\w' ]{0,30}\b(?:recorded|recording|record (?:this|me|it|"
+            r"that|my|us|anything|what)|written down|writ(?:e|ing) (?:(?:this|it|that|me|anything|what i say) )?down|taking notes|take notes)\b|"
+            r"^(?:please |no )*(?:don't|do not) record\b|\bno recording\b"
         ),
     ),
     (
         Intent.NO_MACHINE,
         re.compile(
-            r"\b(?:don't|do not|not|won't|refuse|hate|no|stop)\b[\w' ]{0,25}\b(?:to |with |a |an |the |this |any )*"
-            r"(?:machine|robot|computer|bot|automated|automatic|recording device|chatbot|a i|ai)s?\b(?! (?:in|at) )"
+            r"\b(?:don't|do not|not|won't|refuse|hate|never|can't stand)\b[\w' ]{0,12}\b(?:talk|speak|talking|speaking|deal|dealing|to|with)\b"
+            rf"(?: (?:to|with|a|an|the|some|any|this|these|no))* {_MACHINES}\b|\bno (?:machines|robots|computers|bots|ai)\b|"
+            rf"\b(?:don't|do not) (?:want|like) (?:a|an|this|the|any)? ?(?:robot|computer|bot|automated \w+|ai)s?\b"
         ),
     ),
     (
@@ -45,35 +51,39 @@ _INTENTS: tuple[tuple[Intent, re.Pattern[str]], ...] = (
         re.compile(
             rf"^(?:(?:a|the|uh|um|please|yes|no|just|hello|hi|hey) )*{_PEOPLE}(?: (?:please|now))*$|"
             rf"\b{_WANTS}\b(?: (?:me|you|to|a|an|the|some|with|through|on|real|live|actual|human|speak|talk|just|my|please|over)){{0,6}} "
-            rf"{_PEOPLE}\b(?! (?:who|else|told|said|that|to (?:check|tell)|sick|ill|with))|\bis there (?:a|any) {_PEOPLE}\b"
+            rf"{_PEOPLE}\b(?! (?:who|else|told|said|that|to|sick|ill|with|about|for|because))|"
+            rf"\b(?:speak|talk|speaking|talking) (?:to|with) (?:a |an |the |some )?(?:real |live |actual |human )*{_PEOPLE}\b|"
+            rf"\bis there (?:a|any) {_PEOPLE}\b"
         ),
     ),
     (
         Intent.NO_ENGLISH,
         re.compile(
-            r"\b(?:no (?:hablo |speak )?(?:english|ingles|inglés)|don't speak english|do not speak english|"
+            r"\b(?:no (?:hablo |speak )?(?:english|ingles|inglés)|don't speak english|do not speak english|not speak english|"
             r"hablas? (?:usted )?(?:espanol|español)|hablan (?:espanol|español)|en (?:espanol|español)|speak (?:spanish|french|"
-            r"chinese|mandarin|arabic|polish|german|portuguese|vietnamese|russian|korean)|interpreter|translator)\b"
+            r"chinese|mandarin|arabic|polish|german|portuguese|vietnamese|russian|korean)|an? interpreter|an? translator)\b"
         ),
     ),
     (
         Intent.CHILD,
-        re.compile(r"\bmy (?:mommy|mummy|mama|nana)\b|\b(?:mommy|mummy)'?s?\b (?:is|won't|fell|isn't|can't)"),
+        re.compile(r"\bmy (?:mommy|mummy|mama|daddy)\b|\b(?:mommy|mummy)'?s?\b (?:is|won't|fell|isn't|can't)"),
     ),
     (
         Intent.REPEAT,
         re.compile(
             r"\b(?:say (?:that|it) again|repeat (?:that|it|the question|please)|come again|say again|what did you say|"
-            r"what was that|what was the question|(?:didn't|did not|couldn't|can't|don't) (?:quite )?(?:hear|catch|get|understand)"
-            r"(?: (?:you|that|it|what you said|the question))?|once more|one more time)\b|"
+            r"what was that|what was the question|once more|one more time)\b|"
+            r"\b(?:didn't|did not|couldn't|can't|don't|do not) (?:quite )?(?:hear|catch|get|understand)"
+            r"(?: (?:you|that|it|what you said|the question))?(?: sorry)?$|"
             r"^(?:(?:i'm )?sorry|pardon(?: me)?|excuse me|what|huh|eh|again|repeat)(?: (?:what|please))?$"
         ),
     ),
     (
         Intent.HOLD,
         re.compile(
-            r"\b(?:hold on|hang on|hold the line|wait (?:a|one)|just a|give me (?:a|one)|bear with me|one|a) ?"
-            r"(?:second|sec|moment|minute|min|bit|tick)?\b.{0,12}$|^wait$"
+            r"^(?:(?:uh|um|oh|okay|ok|yes|yeah|no|sorry|please|can you|could you|well|and|just) )*"
+            r"(?:hold on|hang on|hold the line|bear with me|wait|(?:just )?(?:a|one|give me a|give me one|wait a|wait one) "
+            r"(?:second|sec|moment|minute|min|tick))\b(?! (?:ago|no|it's|that))(?: \w+(?:'\w+)?){0,5}$"
         ),
     ),
     (
@@ -92,11 +102,8 @@ _INTENTS: tuple[tuple[Intent, re.Pattern[str]], ...] = (
         ),
     ),
 )
-_SHORT = {Intent.REPEAT: 9, Intent.HOLD: 8, Intent.THANKS: 12, Intent.WHO_ARE_YOU: 12}
+_SHORT = {Intent.REPEAT: 9, Intent.HOLD: 8, Intent.THANKS: 12, Intent.WHO_ARE_YOU: 12, Intent.CHILD: 40}
 """Longer turns say more than that."""
-_HOLD = re.compile(
-    r"\b(?:hold on|hang on|hold the line|wait|bear with me|(?:just a|one|a|give me a|give me one) (?:second|sec|moment|minute|min|tick))\b"
-)
 _SPANISH = frozenset(
     {
         "me",
@@ -165,10 +172,7 @@ def intent_of(text: str) -> Intent | None:
     for intent, pattern in _INTENTS:
         if size > _SHORT.get(intent, 60):
             continue
-        if intent is Intent.HOLD:
-            if _HOLD.search(said):
-                return intent
-        elif pattern.search(said):
+        if pattern.search(said):
             return intent
     return None
 

@@ -12,7 +12,7 @@ from triage.errors import AssetError
 from triage.ports import Saying
 
 SCHEMA = 1
-KINDS = ("yes_no", "phone", "open", "who", "age", "sex", "onset", "temperature")
+KINDS = ("yes_no", "phone", "open", "name", "who", "age", "sex", "onset", "temperature")
 """How an answer is read (see `triage.dialogue.reading`)."""
 DISPOSITIONS = ("nurse_now", "nurse_soon", "routine")
 """Most urgent first."""
