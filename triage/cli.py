@@ -106,6 +106,32 @@ def demo(
 
 
 @app.command()
+def settings(context: typer.Context) -> None:
+    """Show every setting: its value here, and what it means."""
+    from triage.config import documented
+
+    values = _common_of(context).settings().model_dump(mode="json")
+    for name, _, meaning in documented():
+        typer.echo(f"{name} = {values[name]}\n    {meaning}")
+
+
+@app.command()
+def diagram(
+    write: Annotated[
+        Path | None, typer.Option(help="Renew diagram and settings in this README.", show_default=False)
+    ] = None,
+) -> None:
+    """Draw the machine (mermaid), from its own table."""
+    from fsm.diagram import mermaid
+    from triage.readme import renewed
+
+    if write is None:
+        typer.echo(mermaid(), nl=False)
+        return
+    write.write_text(renewed(write.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+@app.command()
 def doctor(context: typer.Context, data: DataFolder = None) -> None:
     """Say what is installed, which stages are local, what is missing, what would stop a production start."""
     from triage import doctor as looking

@@ -241,7 +241,7 @@ def documented() -> list[tuple[str, str, str]]:
             default = "none"
         elif isinstance(default, bool):
             default = str(default).lower()
-        rows.append((name, str(default) or "see right", field.description or ""))
+        rows.append((name, str(default) or "by XDG", " ".join((field.description or "").split())))
     return rows
 
 

@@ -25,6 +25,10 @@ CLASSIFIER_SLOW = "classifier_slow"
 """One verdict took 50 ms or longer: half of what an urgent final has until its clip."""
 STAGE_FAILED = "stage_failed"
 """A call went to a nurse because an engine was beyond repair."""
+MACHINE_FAILED = "machine_failed"
+"""`fsm.step` raised; raised by the runtime."""
+INBOX_FULL = "inbox_full"
+"""A call's inbox was full; raised by the runtime."""
 
 ALL = (
     *FROM_THE_MACHINE,
@@ -34,6 +38,8 @@ ALL = (
     CLASSIFIER_FAILED,
     CLASSIFIER_SLOW,
     STAGE_FAILED,
+    MACHINE_FAILED,
+    INBOX_FULL,
 )
 """Every alarm of the service."""
 
