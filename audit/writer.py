@@ -346,10 +346,10 @@ class AuditWriter:
         """Bring the journal to the store until it is empty, then go back to direct writing."""
         start = 0
         while True:
-            with self._lock:
-                content, held = self._journal.read(start), list(self._held)
-                self._in_flight = _Batch([], taken_over=True)  # so that the watcher sees a hang here too
             try:
+                with self._lock:
+                    self._in_flight = _Batch([], taken_over=True)  # so that the watcher sees a hang here too
+                    content, held = self._journal.read(start), list(self._held)
                 if content.entries or held:
                     self._store.append([*content.entries, *held])
             except Exception as error:  # the boundary, again
