@@ -156,7 +156,7 @@ class Patient:
         self._position = end
         return out
 
-    def keys(self) -> list[str]:
+    def pressed(self) -> list[str]:
         """Keys pressed up to now, each returned once."""
         ready = [key for at, key in self._keys if at <= self._position]
         self._keys = [(at, key) for at, key in self._keys if at > self._position]

@@ -44,7 +44,7 @@ class Caller(Protocol):
     def hung_up(self) -> bool: ...  # noqa: D102 the phone is down
     def hear(self, agent: Sequence[tuple[int, int]], nurse: Sequence[tuple[int, int]]) -> None: ...  # noqa: D102
     def speak(self, start: int, length: int) -> Pcm: ...  # noqa: D102
-    def keys(self) -> list[str]: ...  # noqa: D102
+    def pressed(self) -> list[str]: ...  # noqa: D102
 
 
 class SimulatedLine:
@@ -278,7 +278,7 @@ class SimulatedLine:
                 leg.heard.add(start, voice)
                 if not leg.is_refer:
                     leg.heard.add(start, self._agent.read(start, end))
-        keys = self._caller.keys()
+        keys = self._caller.pressed()
         if self.ours:
             self._deliver(start, np.zeros(FRAME, dtype=np.int16) if held else voice)
             for key in keys:
