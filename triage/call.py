@@ -6,22 +6,21 @@ is the runtime's business; this module only joins rooms, so it is also the place
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
 from audit.chain import SegmentWriter
-from audit.records import Stage
 from audit.writer import AuditWriter
 from classifiers import Classifier
-from classifiers.assessment import Assessment, CallJudge, Known
-from fsm import effects as fx
+from classifiers.assessment import CallJudge, Known
 from fsm import events as ev
+from fsm.alarms import AUDIT_STORE
 from fsm.call import Call
 from triage.clips import ClipLibrary
 from triage.clock import Clock
 from triage.config import Settings
-from triage.dialogue.interview import Interview, opening
+from triage.dialogue.interview import Book, Interview, opening
 from triage.echo import EchoTap
 from triage.listening import HearingLimits, Listening
 from triage.nursing import NurseSide
@@ -50,6 +49,7 @@ class Engines:
     """Takes over when the model fails or is late."""
     voice: TextToSpeech | None
     writer: AuditWriter
+    book: Book
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class _Ours:
         return [word.text for word in heard]
 
 
-@dataclass(slots=True)
+@dataclass
 class LiveCall:
     """One call from ring to sealed record. Build it, then `await live()` once."""
 
@@ -118,7 +118,7 @@ class LiveCall:
                 "stages": {"stt": equipment.stt.name, "llm": self.engines.model.name, "tts": _name(self.engines.voice)},
                 "rescue": equipment.known,
             },
-            versions=self.engines.classifier.versions,
+            versions=dict(self.engines.classifier.rules.versions),
         )
         self.recorder = Recorder(self._segment, now_ns=self.clock.now_ns, wall_ns=self.clock.wall_ns)
         ours, outlet = _Ours(), EchoTap(equipment.line)
@@ -145,7 +145,7 @@ class LiveCall:
             observe=self._observe,
         )
         self.replies = Replies(
-            interview=Interview(),
+            interview=Interview.begin(self.engines.book, call_id=self.call_id),
             model=self.engines.model,
             scripted=self.engines.scripted,
             voice=self.engines.voice,
@@ -160,7 +160,6 @@ class LiveCall:
             spawn=self._spawn,
             known=lambda: self._judge.known,
             tool_done=self.nursing.tool_done,
-            call_id=self.call_id,
         )
         self.runtime = Runtime(
             Rooms(
@@ -239,13 +238,10 @@ class LiveCall:
             payload={"outcome": self._outcome, "counts": self.counts(), "audio_origin_ns": heard.origin_ns},
         )
         if not receipt.done():
-            with self.clock.outside_work("record"):
-                try:
-                    await asyncio.wait_for(receipt.wait(), DURABLE_AT_END_S)
-                except Exception as error:
-                    self.recorder.failed += 1
-                    self.runtime.page("audit_store")
-                    del error
+            try:
+                await asyncio.wait_for(receipt.wait(), DURABLE_AT_END_S)
+            except Exception:  # the writer keeps trying; the spool or its memory has the record
+                self.runtime.page(AUDIT_STORE)
         self._observe(
             CallClosed(at_ns=self.clock.now_ns(), call_id=self.call_id, outcome=self._outcome, counts=self.counts())
         )

@@ -109,6 +109,8 @@ class Listening:
         """What we last asked, as far as it was audible; input of classifier and endpointing."""
         self.phase = ""
         """Kind of answer expected (open, yes_no, number, spelling)."""
+        self.language = "en"
+        """Of the last words judged: en, es, mixed or unknown."""
         self.turn = 1
         """Number of the caller's turn that is being heard."""
         self.counts = Counts()
@@ -378,6 +380,7 @@ class Listening:
         began_ns = self._now_ns()
         assessment = self._judge.assess(text, question=self.question, turn=self.turn)
         self.counts.assessments += 1
+        self.language = assessment.language
         suppressed = ""
         if assessment.urgent:
             if only_our_words([e.text for e in assessment.evidence], self._played_since(transcript)):

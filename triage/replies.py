@@ -32,6 +32,7 @@ from triage.ports import (
     Tools,
 )
 from triage.recorder import Recorder
+from triage.runtime import PROMPTS_JOINED_BY
 from triage.trace import Measured, Said, Trace
 
 HEARD_ENOUGH = 0.5
@@ -56,7 +57,7 @@ class Draft:
     began_ns: int = 0
 
 
-@dataclass(slots=True)
+@dataclass
 class Replies:
     """One call's dialogue, from a turn's text to sound in the lane."""
 
@@ -86,7 +87,6 @@ class Replies:
         self._unanswered: dict[int, str] = {}
         self._question_heard = True
         self._disclosure_heard = False
-        self._spoke_ns = 0
 
     # --- replies
 
@@ -95,10 +95,12 @@ class Replies:
         heard = self.listening.text_of(order.turn)
         self._unanswered[order.turn] = heard
         self._drafts[order.generation] = draft = self._plan(order.turn)
-        if draft.plan.hold:
-            self.tell(ev.HoldRequested(at_ns=self.now_ns()))
         if draft.plan.withhold:
             self.recorder.withhold = True
+        if draft.plan.hold:
+            self._commit(order.generation)
+            self.tell(ev.HoldRequested(at_ns=self.now_ns()))
+            return
         model = self.scripted if order.scripted else self.model
         draft.task = self.spawn(self._reply(order.generation, draft, model))
 
@@ -111,13 +113,14 @@ class Replies:
             question_heard=self._question_heard,
             disclosure_heard=self._disclosure_heard,
             known=self.known(),
+            language=self.listening.language,
         )
         return Draft(turn, self.interview, after, plan, {}, began_ns=self.now_ns())
 
     async def _reply(self, generation: int, draft: Draft, model: LanguageModel) -> None:
         try:
-            if draft.plan.tool is not None:
-                await self._run_tool(draft, draft.plan.tool)
+            if draft.plan.tool is not None and not await self._run_tool(draft, draft.plan.tool):
+                draft.plan = draft.plan.otherwise or draft.plan
             sentences = await self._word(generation, draft, model)
         except StageError as error:
             self.recorder.note_error(error.stage, error.code)
@@ -198,10 +201,12 @@ class Replies:
         )
         return index + 1
 
-    async def _run_tool(self, draft: Draft, call: ToolCall) -> None:
-        """Run the rules' tool to its end, whatever becomes of the reply that wanted it."""
+    async def _run_tool(self, draft: Draft, call: ToolCall) -> bool:
+        """Run the rules' tool to its end, whatever becomes of the reply that wanted it; returns whether it worked."""
+        worked = False
 
         async def run() -> None:
+            nonlocal worked
             try:
                 result = await self.tools.call(call.name, call.arguments)
             except StageError as error:
@@ -212,9 +217,11 @@ class Replies:
                 {"name": call.name, "ok": result.ok, "arguments": dict(call.arguments), "values": dict(result.values)},
                 turn=draft.turn,
             )
+            worked = result.ok
             self.tool_done(call.name, result)
 
         await asyncio.shield(self.spawn(run()))
+        return worked
 
     def cancel(self, generation: int) -> None:
         """Cancel the request of this generation; unknown ones are over already."""
@@ -316,14 +323,14 @@ class Replies:
         """A playback is over: write down and remember exactly what was audible of it."""
         generation, saying = self._of_playback.pop(audible.playback, (0, None))
         turn = self._drafts[generation].turn if generation in self._drafts else self.listening.turn
-        ordered, heard = len(audible.ordered.split()), len(audible.words)
-        share = heard / ordered if ordered else 1.0
         if audible.text:
             self.history.append(LineSaid("agent", audible.text, turn, cut_off=audible.cut_off))
         if saying is not None and saying.question:
-            self._question_heard = share >= HEARD_ENOUGH
-        if audible.prompt in DISCLOSURES and share >= DISCLOSED:
-            self._disclosure_heard = True
+            self._question_heard = _share(len(audible.words), audible.ordered) >= HEARD_ENOUGH
+        for part in self._parts(audible):
+            if part.prompt in DISCLOSURES and _share(len(part.text.split()), part.ordered) >= DISCLOSED:
+                self._disclosure_heard = True
+            self.observe(part)
         self.recorder.write(
             Stage.PLAYOUT,
             {
@@ -339,16 +346,27 @@ class Replies:
             },
             turn=turn,
         )
-        self.observe(
-            Said(
-                at_ns=self.now_ns(),
-                playback=audible.playback,
-                text=audible.text,
-                ordered=audible.ordered,
-                prompt=audible.prompt,
-                cut_off=audible.cut_off,
+
+    def _parts(self, audible: Audible) -> list[Said]:
+        """One `Said` for each clip of a playback that has several, else just one."""
+        prompts = (audible.prompt or "").split(PROMPTS_JOINED_BY)
+        at_ns, heard, parts = self.now_ns(), audible.text.split(), []
+        for prompt in prompts:
+            ordered = audible.ordered if len(prompts) == 1 else self.clips.clip(prompt).text
+            length = len(heard) if len(prompts) == 1 else len(ordered.split())
+            text, heard = " ".join(heard[:length]), heard[length:]
+            cut_off = audible.cut_off and (len(prompts) == 1 or text.split() != ordered.split())
+            parts.append(
+                Said(
+                    at_ns=at_ns,
+                    playback=audible.playback,
+                    text=text,
+                    ordered=ordered,
+                    prompt=prompt or None,
+                    cut_off=cut_off,
+                )
             )
-        )
+        return parts
 
     def truncate(self, generation: int) -> None:
         """Write down that the reply was interrupted; the flush before it has already cut history to the audible words."""
@@ -357,3 +375,9 @@ class Replies:
             Stage.INTERRUPT,
             {"generation": generation, "audible": last.text if last is not None and last.cut_off else ""},
         )
+
+
+def _share(heard: int, ordered: str) -> float:
+    """Share of the ordered words that was audible; 1 where nothing was ordered."""
+    words = len(ordered.split())
+    return heard / words if words else 1.0

@@ -29,6 +29,8 @@ from triage.playout import Playout
 from triage.ports import Line, LineSignal, NurseDesk, Receipt
 from triage.trace import Noted, Observer, Paged, StepTaken, Trace
 
+PROMPTS_JOINED_BY = "+"
+"""Joins the ids of a playback that is made of several clips."""
 INBOX = 1000
 """Events waiting at most; judged facts only, so this is never reached by a call that makes sense."""
 
@@ -129,6 +131,7 @@ class Runtime:
         self._group: asyncio.TaskGroup | None = None
         self._sealed = asyncio.Event()
         self._last_resort = False
+        self._closing = False
         self.pauses = 0
         """Times our playout was held for a sound of the caller's."""
         self.false_pauses = 0
@@ -158,7 +161,7 @@ class Runtime:
     def _step(self, event: ev.Event) -> None:
         if self._last_resort:
             if isinstance(event, ev.HungUp):
-                self._sealed.set()
+                self.spawn(self._close())
             return
         try:
             decided = step(self.call, event)
@@ -269,9 +272,10 @@ class Runtime:
         library = self._rooms.clips
         variants = [library.variants(prompt) or (prompt,) for prompt in order.prompts]
         clips = [library.clip(ids[order.playback % len(ids)]) for ids in variants]
+        name = PROMPTS_JOINED_BY.join(clip.id for clip in clips)
         for clip in clips:
             self._rooms.playout.append(
-                order.playback, clip.pcm, text=clip.text, words=clip.words, prompt=clip.id, last=clip is clips[-1]
+                order.playback, clip.pcm, text=clip.text, words=clip.words, prompt=name, last=clip is clips[-1]
             )
 
     def _transfer(self, order: fx.Transfer) -> None:
@@ -351,11 +355,10 @@ class Runtime:
             self._carry_out(effect)
 
     async def _durable(self, receipt: Receipt) -> None:
-        with self._rooms.clock.outside_work("record"):
-            try:
-                await asyncio.wait_for(asyncio.shield(_wait(receipt)), self._rooms.durable_wait_s)
-            except Exception:  # late or lost: the writer has told the pager; the call goes on
-                return
+        try:
+            await asyncio.wait_for(_wait(receipt), self._rooms.durable_wait_s)
+        except Exception:  # late or lost: the writer has told the pager; the call goes on
+            return
 
     async def _guard(self, work: Coroutine[Any, Any, None], stage: str) -> None:
         try:
@@ -381,6 +384,9 @@ class Runtime:
         self.spawn(guarded())
 
     async def _close(self) -> None:
+        if self._closing:
+            return
+        self._closing = True
         try:
             await self._seal(self.call)
         finally:

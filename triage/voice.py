@@ -91,7 +91,7 @@ class WordlessVoice:
     def __init__(self, limits: WordlessLimits) -> None:
         self._limits = limits
         self._bursts: deque[int] = deque()
-        self._counted_from = -1
+        self._counted_from = self._raised_from = -1
 
     def forget(self) -> None:
         """Real words came (or a nurse was offered): what was heard before counts no more."""
@@ -104,7 +104,8 @@ class WordlessVoice:
         """
         limits, length = self._limits, end - start
         if length >= limits.voice_s * RATE:
-            return True
+            new, self._raised_from = start != self._raised_from, start
+            return new
         if length * 1000 < limits.burst_ms * RATE or start == self._counted_from:
             return False
         self._counted_from = start
