@@ -157,6 +157,7 @@ _Streaming._fields_ = (
 )
 _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "flite_init": (ctypes.c_int, []),
+    "srand": (None, [ctypes.c_uint]),
     "new_audio_streaming_info": (ctypes.POINTER(_Streaming), []),
     "audio_streaming_info_val": (ctypes.c_void_p, [ctypes.POINTER(_Streaming)]),
     "feat_set": (None, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]),
@@ -225,6 +226,7 @@ class _Engine:
         with _LOCK:
             self._text, self._sink, self._skip, self._words, self._failure = text, sink, -1, (), None
             self._library.feat_set_float(self._features, b"duration_stretch", pace)
+            self._library.srand(1)  # the voices' breath is noise: the same text shall give the same samples
             utterance = self._library.flite_synth_text(plain.encode("ascii"), self._voice)
             if not utterance:
                 raise Unavailable("tts", "flite could not voice the sentence")

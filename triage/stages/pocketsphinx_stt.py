@@ -148,6 +148,11 @@ class PocketsphinxSpeechToText:
         """Pieces and finishes sent to the engine that it has not answered yet."""
         return len(self._unanswered)
 
+    @property
+    def pid(self) -> int | None:
+        """The child's process id; None before it was started."""
+        return self._child.pid if self._child else None
+
     def _send(self, piece: list[Frame]) -> None:
         pcm: Pcm = np.concatenate([frame.pcm for frame in piece])
         for frame in piece:
@@ -247,6 +252,11 @@ class _Child(asyncio.SubprocessProtocol):
         self._gone = asyncio.Event()
         self.ready = asyncio.Event()
         self.refusal = ""
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id."""
+        return self._transport.get_pid() if self._transport else None
 
     def send(self, kind: bytes, body: bytes) -> None:
         """Queue one request; never waits."""
