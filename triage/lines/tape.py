@@ -18,9 +18,10 @@ class Tape:
 
     def add(self, at: int, pcm: Pcm) -> None:
         """Mix `pcm` in from position `at` (0 or later); clipped where both together are too loud."""
+        fresh = at >= self.end  # nothing to mix with
         for block, inside, piece in self._parts(at, pcm):
             place = block[inside : inside + len(piece)]
-            place[:] = np.clip(place.astype(np.int32) + piece, -32768, 32767)
+            place[:] = piece if fresh else np.clip(place.astype(np.int32) + piece, -32768, 32767)
         self.end = max(self.end, at + len(pcm))
 
     def mute(self, start: int, end: int) -> None:
@@ -52,7 +53,9 @@ class Tape:
         while offset < len(pcm):
             number, inside = divmod(at + offset, BLOCK)
             count = min(BLOCK - inside, len(pcm) - offset)
-            block = self._blocks.setdefault(number, np.zeros(BLOCK, dtype=np.int16))
+            block = self._blocks.get(number)
+            if block is None:
+                block = self._blocks[number] = np.zeros(BLOCK, dtype=np.int16)
             parts.append((block, inside, pcm[offset : offset + count]))
             offset += count
         return parts
