@@ -181,7 +181,7 @@ def _run(*, check: bool, only: str | None, everything: bool) -> int:
         if not check and name not in kept:
             (FOLDER / name).unlink(missing_ok=True)
     if not check:
-        (FOLDER / MANIFEST).write_text(_toml(entries), encoding="utf-8")
+        (FOLDER / MANIFEST).write_text(manifest_text(entries), encoding="utf-8")
         print(f"{len(entries)} clips, {sum(e['ms'] for e in entries) / 60_000:.1f} min")
     return 1 if check and (stale or gone) else 0
 
@@ -215,7 +215,8 @@ def _make(clip: Wanted) -> dict[str, Any]:
     }
 
 
-def _toml(entries: list[dict[str, Any]]) -> str:
+def manifest_text(entries: list[dict[str, Any]]) -> str:
+    """The manifest of these entries."""
     out = [
         "# What was rendered, by which voice, and the hash of each file. Made by: python -m triage.clips_render",
         "# Wording is not changed here but in wording.toml and in triage/dialogue/. Word times are in samples.",

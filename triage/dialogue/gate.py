@@ -15,7 +15,7 @@ _ILLNESS = (
     r"(?:flu|influenza|cold|covid|infection|virus|viral|bacterial|strep|tonsillitis|pneumonia|bronchitis|asthma|heart attack|angina|stroke|"
     r"clot|embolism|migraine|meningitis|sepsis|appendicitis|gastritis|ulcer|reflux|heartburn|indigestion|gallstones?|kidney stones?|"
     r"fracture|sprain|concussion|eczema|hives|shingles|allergy|allergic reaction|anaphylaxis|cancer|tumou?r|depression|anxiety|panic attack|"
-    r"miscarriage|diabetes|food poisoning|muscle strain|dehydration|anemia|anaemia|arthritis|gout|hernia)"
+    r"miscarriage|chickenpox|measles|mumps|whooping cough|scarlet fever|diabetes|food poisoning|muscle strain|dehydration|anemia|anaemia|arthritis|gout|hernia)"
 )
 _MEDICINE = (
     r"(?:aspirin|ibuprofen|advil|motrin|tylenol|acetaminophen|paracetamol|naproxen|aleve|antibiotics?|penicillin|amoxicillin|insulin|"
@@ -27,7 +27,7 @@ _REFUSED: tuple[tuple[str, re.Pattern[str]], ...] = (
     (
         "diagnosis",
         re.compile(
-            rf"\b(?:you|he|she|they|it|this|that|the (?:patient|child|baby))\b[\w' ]{{0,40}}\b(?:have|has|had|having|is|are|be|been|got|'s|"
+            rf"\b(?:you|he|she|they|it|this|that|your \w+|the (?:patient|child|baby))\b[\w' ]{{0,40}}\b(?:have|has|had|having|is|are|be|been|got|'s|"
             rf"could be|may be|might be|sounds? like|looks? like|seems?|means?|suggests?|indicates?)\b[\w' ]{{0,30}}\b{_ILLNESS}\b|"
             rf"\b(?:sounds?|looks?|seems?) (?:to me )?(?:like|as if)\b|\bsymptoms? of\b|\bsigns? of (?:an? )?{_ILLNESS}\b|"
             rf"\b(?:probably|likely|possibly|certainly|definitely|clearly|just|only|simply)\b[\w' ]{{0,20}}\b{_ILLNESS}\b|"
@@ -80,7 +80,7 @@ _REFUSED: tuple[tuple[str, re.Pattern[str]], ...] = (
     (
         "human",
         re.compile(
-            r"\b(?:i am|i'm|this is|as|speaking with|talking to) (?:a|an|your|the|one of the|not a|not an)? ?(?:\w+ )?(?:nurse|doctor|physician|human|human being|"
+            r"\b(?:i am|i'm|this is|as|speaking with|talking to) (?:a|an|your|the|one of the|not a|not an)? ?(?:\w+ ){0,3}(?:nurse|doctor|physician|human|human being|"
             r"real person|person|medic|paramedic|clinician|therapist|counsell?or|professional)\b(?! (?:can|will|who|to call))|"
             r"\bi(?:'m| am) not (?:a |an )?(?:machine|robot|bot|computer|ai|automated)\b|\bas (?:a|your) (?:nurse|doctor|clinician)\b|"
             r"\b(?:in my (?:experience|opinion|judg(?:e)?ment)|my (?:colleague|patients?|training))\b|\b(?:dr|doctor|nurse) \w+ (?:here|speaking)\b"
@@ -107,13 +107,21 @@ LONGEST_WORDS = 45
 """A longer sentence is no sentence for a telephone."""
 
 
+_HISTORY = re.compile(
+    r"^(?:and |or |so )*(?:do|does|did|have|has|had|are there|is there|any)\b(?! (?:it|this|that)\b)"
+    r"(?!.*\b(?:might|could|may|sounds?|looks?|probably|maybe|perhaps|think|thought)\b)[^.!?]*\?$"
+)
+"""A question about what is known ("do you have asthma?") names an illness without finding one."""
+
+
 def refusal(text: str) -> str | None:
     """Why this sentence must not be said (diagnosis, reassurance, dose, ...), or None when it may be."""
     said = " ".join(text.lower().replace("’", "'").replace("‘", "'").replace("-", " ").split())
     if not re.search(r"[a-z0-9]", said):
         return "empty"
+    stated = " ".join(s for s in re.split(r"(?<=[.!?]) ", said) if not _HISTORY.match(s))
     for why, pattern in _REFUSED:
-        if pattern.search(said):
+        if pattern.search(stated if why == "diagnosis" else said):
             return why
     return "too_long" if len(said.split()) > LONGEST_WORDS else None
 
