@@ -198,11 +198,24 @@ def _links(call: str, stored: Sequence[Stored], headers: Sequence[Header]) -> tu
 def _blame(call: str, stored: Sequence[Stored], headers: Sequence[Header], at: int) -> None:
     """Record `at` does not follow the one before it: say which of the two is not what was written.
 
+    An opening whose head is nowhere: the end of the segment before was cut off, unless the closing record says that as
+    many records stand there as there should; then the last of them was replaced.
     Both agree with their own hashes, so one was replaced as a whole. The later one is vouched for when its own
     successor carries its hash; then the earlier one was replaced.
     """
+    before = stored[at - 1]
+    if headers[at].sequence == 0:
+        closing = headers[-1].closes
+        counts = closing.counts if closing is not None else ()
+        if before.segment >= len(counts) or counts[before.segment] > before.sequence + 1:
+            raise RecordMissing(
+                "the record that the next segment opens from is gone",
+                call=call,
+                segment=before.segment,
+                sequence=before.sequence + 1,
+            )
     vouched = at + 1 >= len(stored) or headers[at + 1].prev == stored[at].hash
-    guilty = stored[at - 1] if vouched else stored[at]
+    guilty = before if vouched else stored[at]
     raise RecordForeign(
         "a record was replaced: its neighbour carries another hash",
         call=call,

@@ -144,10 +144,10 @@ def chain_vectors() -> dict[str, dict[str, object]]:
     lost = Forge().open().add().open(Purpose.RESCUE, opens_from=b"\x05" * 32).add()
     invalid(
         "opens_from_nowhere",
-        "a segment opens from no record of this call",
-        "RecordForeign",
+        "a segment opens from no record that is there: the end of the segment before was cut off",
+        "RecordMissing",
         lost.records,
-        (0, 1, None),
+        (0, 2, None),
         lost.index(),
     )
     return found

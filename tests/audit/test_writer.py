@@ -153,6 +153,7 @@ def test_a_hung_store_at_the_end_leaves_everything_in_the_journal(tmp_path: Path
     assert Reader(fresh, setup.keyring).verify(CALLS[0]).opened == 4
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_writer_thread_that_dies_is_replaced(tmp_path: Path) -> None:
     setup = Setup(tmp_path)
     call = open_call(setup.writer)
