@@ -80,8 +80,8 @@ def not_of_reply(call: Call, event: ev.PlayoutFinished | ev.PlayoutStarted) -> b
 
 
 def of_reply(call: Call, event: ev.PlayoutFinished | ev.PlayoutStarted) -> bool:
-    """A sentence of the living reply."""
-    return 0 < call.reply_from <= event.playback <= call.playback and event.playback != call.clip
+    """A sentence of the living reply (while we think, no clip is ordered behind one)."""
+    return 0 < call.reply_from <= event.playback <= call.playback
 
 
 def in_lane(call: Call, event: ev.PlayoutStarted) -> bool:

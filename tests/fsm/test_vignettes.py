@@ -8,7 +8,9 @@ from fsm import effects as fx
 from fsm import events as ev
 from fsm.call import Call
 from fsm.machine import Step, step
+from fsm.states import Declared, TimerName
 from fsm.table import TABLE
+from tests.fsm.examples import CONNECTED, EXAMPLES, QUEUE
 from tests.fsm.vignettes import VIGNETTES, Row
 
 
@@ -73,6 +75,26 @@ def test_hold_on_stretches_the_callers_silence_once() -> None:
     from tests.fsm.vignettes import LISTENING, heard_to_its_end
 
     assert started([*hold, (heard_to_its_end(4), LISTENING, ...)]) == {"caller_silence": 6.0}
+
+
+@pytest.mark.parametrize(
+    ("declared", "sign", "awaited"),
+    [
+        (Declared.QUEUE, True, True),
+        (Declared.UNKNOWN, True, True),
+        (Declared.PERSON, True, False),  # its 200 is a person's
+        (Declared.QUEUE, False, False),  # nobody there could tell us
+    ],
+)
+def test_a_persons_sign_is_awaited_where_it_can_come_and_is_needed(
+    declared: Declared, sign: bool, awaited: bool
+) -> None:
+    rung = replace(QUEUE, declared=declared, gives_person_sign=sign)
+    call = step(Call(), replace(CONNECTED, ladder=(rung,))).after
+    call = step(call, EXAMPLES[ev.NurseNeeded]).after
+    call = step(call, EXAMPLES[ev.TransferAnswered]).after
+    assert call.runs(TimerName.PERSON_SIGN) is awaited
+    assert step(call, EXAMPLES[ev.TailDrained]).after.sealed is not awaited
 
 
 def test_the_guard_over_an_attempt_never_ends_before_the_rung_itself() -> None:
