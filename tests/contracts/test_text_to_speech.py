@@ -1,6 +1,7 @@
 """Promise of every voice: audio in order, the text's own words with their times, and silence at once when closed."""
 
 import asyncio
+import itertools
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ class TestTextToSpeech:
         words = [word for chunk in chunks for word in chunk.words]
         length = sum(len(chunk.pcm) for chunk in chunks)
         assert " ".join(word.text for word in words) == SENTENCE
-        assert all(a.end <= b.start + 1 and b.start < b.end for a, b in zip(words, words[1:], strict=False))
+        assert all(a.end <= b.start + 1 and b.start < b.end for a, b in itertools.pairwise(words))
         assert words[0].start >= 0
         assert words[-1].end <= length
 
@@ -71,7 +72,9 @@ class TestTextToSpeech:
 
     def test_cancelling_the_reader_stops_the_work(self, tts: TextToSpeech, virtual: bool) -> None:
         async def cancelled() -> list[SpeechChunk]:
-            reader = asyncio.ensure_future(spoken(tts, "Nobody will ever hear the end of this long sentence, will they?"))
+            reader = asyncio.ensure_future(
+                spoken(tts, "Nobody will ever hear the end of this long sentence, will they?")
+            )
             await asyncio.sleep(0)
             reader.cancel()
             with pytest.raises(asyncio.CancelledError):

@@ -43,7 +43,11 @@ def test_a_cough_is_a_voice_to_the_detector_so_that_words_must_decide() -> None:
 def test_gasping_is_heard_as_several_long_voices() -> None:
     _, windows = windows_of("gasping", 0)
     voiced = "".join("x" if w.probability >= 0.3 else " " for w in windows)
-    long = [burst for burst in voiced.replace("x x", "xxx").replace("x  x", "xxxx").split() if len(burst) * WINDOW > 0.7 * RATE]
+    long = [
+        burst
+        for burst in voiced.replace("x x", "xxx").replace("x  x", "xxxx").split()
+        if len(burst) * WINDOW > 0.7 * RATE
+    ]
     assert len(long) >= 3
 
 

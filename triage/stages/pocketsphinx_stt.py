@@ -63,7 +63,7 @@ class PocketsphinxSpeechToText:
         self._lead_in: deque[Frame] = deque(maxlen=LEAD_IN)
         self._piece: list[Frame] = []
         self._open = _Utterance(1, 0)
-        self._unanswered: deque[tuple[_Utterance, ExitStack]] = deque()
+        self._unanswered: deque[tuple[_Utterance, int, ExitStack]] = deque()
         self._out: asyncio.Queue[Transcript | StageError | None] = asyncio.Queue()
         self._position = 0
         self._over = False
@@ -168,18 +168,17 @@ class PocketsphinxSpeechToText:
             return
         work = ExitStack()
         work.enter_context(self._busy())
-        self._open.asked_at = self._position
-        self._unanswered.append((self._open, work))
+        self._unanswered.append((self._open, self._open.end, work))
         self._child.send(kind, body)
 
     def _answered(self, kind: bytes, body: bytes) -> None:
         """One reply of the child, which belongs to the oldest open request."""
         if self._over:
             return
-        utterance, work = self._unanswered.popleft()
+        utterance, end, work = self._unanswered.popleft()
         words = utterance.words(json.loads(body), final=kind == b"E")
         if kind == b"E" or words:
-            self._out.put_nowait(utterance.transcript(words, final=kind == b"E"))
+            self._out.put_nowait(utterance.transcript(words, end, final=kind == b"E"))
         work.close()
 
     def _died(self) -> None:
@@ -192,7 +191,7 @@ class PocketsphinxSpeechToText:
         self._over = True
         self._out.put_nowait(last)
         while self._unanswered:
-            self._unanswered.popleft()[1].close()
+            self._unanswered.popleft()[-1].close()
 
 
 class _Utterance:
@@ -200,20 +199,20 @@ class _Utterance:
 
     def __init__(self, number: int, began: int) -> None:
         self.number = number
-        self.asked_at = began
         self._began = began
         self._offsets: list[int] = []
         self._positions: list[int] = []
         self._length = 0
-        self._end = began
+        self.end = began
+        """Position up to which audio went to the engine."""
 
     def heard(self, frame: Frame) -> None:
         """A frame goes to the engine."""
-        if not self._positions or frame.start != self._end:
+        if not self._positions or frame.start != self.end:
             self._offsets.append(self._length)
             self._positions.append(frame.start)
         self._length += FRAME
-        self._end = frame.start + FRAME
+        self.end = frame.start + FRAME
 
     def words(self, segments: list[list[Any]], *, final: bool) -> tuple[Word, ...]:
         """The engine's segments without its silences, noises and variant marks."""
@@ -228,11 +227,11 @@ class _Utterance:
             words.append(Word(plain, confidence, self._place(first * _HOP), self._place((last + 1) * _HOP)))
         return tuple(words)
 
-    def transcript(self, words: tuple[Word, ...], *, final: bool) -> Transcript:
-        """What the port promises."""
+    def transcript(self, words: tuple[Word, ...], end: int, *, final: bool) -> Transcript:
+        """What the port promises; `end` is how far the engine had been fed."""
         start = self._positions[0] if self._positions else self._began
         text = " ".join(word.text for word in words)
-        return Transcript(self.number, final, text, words, start, max(self._end, start))
+        return Transcript(self.number, final, text, words, start, max(end, start))
 
     def _place(self, offset: int) -> int:
         """Position in the call of a sample of the utterance's own audio."""
