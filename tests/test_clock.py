@@ -1,6 +1,7 @@
 """Promise: virtual time jumps only when nothing is ready and nobody outside is at work, and never lies about it."""
 
 import asyncio
+import socket
 import sys
 import threading
 
@@ -151,6 +152,20 @@ def test_a_thousand_results_from_a_thread_are_all_delivered_before_time_moves() 
     thread.start()
     assert run(main(), virtual=True) == 0
     thread.join(5)
+
+
+def test_what_has_already_arrived_is_seen_before_time_moves() -> None:
+    async def main() -> float:
+        loop, seen = asyncio.get_running_loop(), []
+        ours, theirs = socket.socketpair()
+        theirs.send(b"x")
+        loop.add_reader(ours, lambda: (seen.append(loop.time()), loop.remove_reader(ours)))
+        await asyncio.sleep(1)
+        ours.close()
+        theirs.close()
+        return seen[0]
+
+    assert run(main(), virtual=True) == 0.0
 
 
 def test_threads_of_the_executor_are_counted_without_being_asked() -> None:

@@ -83,6 +83,20 @@ class TickingLine(FakeLine):
         return super().position() // FRAME * FRAME
 
 
+class SlowLine(FakeLine):
+    """A line whose own clock runs 2 % slower than ours."""
+
+    def position(self) -> int:
+        return super().position() * 98 // 100
+
+
+class FastLine(FakeLine):
+    """A line whose own clock runs 0.05 % faster than ours."""
+
+    def position(self) -> int:
+        return super().position() * 2001 // 2000
+
+
 class Bench:
     """One lane on one fake line, with everything it said."""
 
@@ -158,6 +172,28 @@ async def test_a_line_with_a_grid_of_its_own_gets_everything_without_a_gap() -> 
         assert times == list(range(times[0], times[0] + 5 * RATE))
         assert bench.line.deepest <= 2 * FRAME
         assert bench.kinds()[-1] == ("PlayoutFinished", 1)
+
+
+@in_virtual_time
+async def test_a_line_with_a_slower_clock_is_not_flooded() -> None:
+    bench = Bench(line=SlowLine)
+    bench.lane.append(1, speech(1, 20 * RATE), text="long")
+    await asyncio.sleep(25)
+    assert np.array_equal(bench.line.out(), speech(1, 20 * RATE))
+    assert bench.line.deepest <= 2 * FRAME
+    assert bench.line.times() == list(range(20 * RATE))
+    assert bench.kinds()[-1] == ("PlayoutFinished", 1)
+
+
+@in_virtual_time
+async def test_a_line_with_a_faster_clock_hardly_ever_runs_dry() -> None:
+    bench = Bench(line=FastLine)
+    bench.lane.append(1, speech(1, 60 * RATE), text="long")
+    await asyncio.sleep(61)
+    gaps = np.diff(bench.line.times()) - 1
+    assert np.array_equal(bench.line.out(), speech(1, 60 * RATE))
+    assert np.count_nonzero(gaps) <= 6
+    assert gaps.max() <= 10
 
 
 @in_virtual_time

@@ -331,7 +331,7 @@ class Playout:
         """Push at most one frame, and set the next beat while there is something to push."""
         now, queued = self._clock.now_ns(), self._line.queued()
         took = self._push(now, queued) if queued <= FRAME else FRAME  # else the line is behind the clock: one beat off
-        if queued == 0 or now - self._due_ns > FRAME * SAMPLE_NS:
+        if queued == 0:
             self._due_ns = now + (took - LEAD) * SAMPLE_NS  # idle, starved or stalled: the grid begins here
         else:
             self._due_ns += took * SAMPLE_NS

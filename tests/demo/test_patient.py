@@ -148,6 +148,12 @@ def test_a_question_goes_before_the_script() -> None:
     assert world.said() == ["answer", "scripted"]
 
 
+def test_one_who_never_pauses_is_not_stopped_by_a_question() -> None:
+    script = [line(str(n), Cue.AT if n == 0 else Cue.AFTER, 0.0, 0.5) for n in range(6)]
+    world = World(*script, line("answer", on_prompt="q"), agent=[(0.2, 1.2), (1.3, 9)]).prompt("q", "finished", 1.2)
+    assert world.live(4).spoke() == [(0.0, 3.0)]
+
+
 def test_an_answer_may_talk_over_its_prompt() -> None:
     world = World(line("a nurse", Cue.PROMPT, 0.3, on_prompt="greeting", over=True), agent=[(0.5, 5)])
     world.prompt("greeting", "started", 0.5).live(6)
@@ -185,9 +191,9 @@ def test_keys_are_pressed_one_after_the_other_when_the_sound_is_over() -> None:
 
 
 def test_hanging_up_comes_after_the_words_and_the_keys() -> None:
-    world = World(line("bye", Cue.AT, 1.0, keys="9", hang_up=True)).live(9)
-    assert world.keys[0][1] == "9"
-    assert world.hung_up_s == pytest.approx(2.02, abs=0.03)
+    world = World(line("bye", Cue.AT, 1.0, keys="98", hang_up=True)).live(9)
+    assert [key for _, key in world.keys] == ["9", "8"]
+    assert world.hung_up_s == pytest.approx(2.0 + KEY_GAP / RATE, abs=0.04)
 
 
 def test_a_goodbye_is_taken_as_one() -> None:

@@ -213,6 +213,21 @@ async def test_a_carrier_that_holds_the_caller_cuts_both_ways_until_the_attempt_
     assert seen.kinds(1) == ["accepted", "ringing", "refused"]
 
 
+@in_virtual_time
+async def test_a_caller_who_is_held_does_not_answer_what_they_cannot_hear() -> None:
+    caller = Patient([Utterance(pcm=THEIRS, text="yes", delay_s=0.5)], patience_s=3600)
+    async with call(caller, phones={"nurse": NursePhone(Behaviour.SILENT)}, media_during_refer=False) as seen:
+        seen.transfer(1, REFER)
+        await asyncio.sleep(1)
+        await seen.play(OURS)
+        await asyncio.sleep(5)
+        assert caller.said == []
+        await asyncio.sleep(30)
+        await seen.play(OURS)
+        await asyncio.sleep(2)
+    assert len(caller.said) == 1, "the carrier gave up at last"
+
+
 # --- dialled legs
 
 

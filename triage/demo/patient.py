@@ -11,7 +11,8 @@ Rules, in the order in which they are asked whenever the patient is not speaking
 2. an answer whose prompt has ended (with `over`: has begun) is given `delay_s` later, once the agent is quiet
    (with `over`: at once); of several questions the last one is answered; answers may be used again and again, and
    several answers to one prompt are given in turn, the last one for ever;
-3. else the next utterance of the script, when its cue has come.
+3. else the next utterance of the script, when its cue has come; one that waits for the agent's silence lets the question
+   go first, the others do not wait for anybody's question.
 """
 
 from collections.abc import Callable, Sequence
@@ -169,10 +170,12 @@ class Patient:
         if self._leaves(end):
             self.hung_up = True
             return None
-        chosen = self._due_answer() or self._due_script()
-        if chosen is None or chosen[1] >= end:
+        due_next = [deed for deed in (self._due_script(), self._due_answer()) if deed is not None]
+        if not due_next:
             return None
-        utterance, due = chosen
+        utterance, due = min(due_next, key=lambda deed: deed[1])
+        if due >= end:
+            return None
         begins = max(at, due)
         if utterance.is_answer:
             prompt = utterance.on_prompt or ""
