@@ -80,7 +80,7 @@ _REFUSED: tuple[tuple[str, re.Pattern[str]], ...] = (
     (
         "human",
         re.compile(
-            r"\b(?:i am|i'm|this is|as|speaking with|talking to) (?:a|an|your|the|one of the|not a|not an)? ?(?:\w+ ){0,3}(?:nurse|doctor|physician|human|human being|"
+            r"\b(?:i am|i'm|this is|as|speaking with|talking to) (?:(?:a|an|your|the|one of the|not a|not an) (?:\w+ ){0,3})?(?:nurse|doctor|physician|human|human being|"
             r"real person|person|medic|paramedic|clinician|therapist|counsell?or|professional)\b(?! (?:can|will|who|to call))|"
             r"\bi(?:'m| am) not (?:a |an )?(?:machine|robot|bot|computer|ai|automated)\b|\bas (?:a|your) (?:nurse|doctor|clinician)\b|"
             r"\b(?:in my (?:experience|opinion|judg(?:e)?ment)|my (?:colleague|patients?|training))\b|\b(?:dr|doctor|nurse) \w+ (?:here|speaking)\b"

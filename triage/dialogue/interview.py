@@ -398,9 +398,7 @@ class _Draft:
             return self._what_to_change()
         if question.id == "who":
             self._infer(None)
-            if self._child_alone():
-                return Plan(nurse=Reason.CHILD_ALONE)
-        return self._go_on()
+        return Plan(nurse=Reason.CHILD_ALONE) if self._child_alone() else self._go_on()
 
     def _before(self, question: Question) -> Answer | None:
         """An answer that stood before this turn began does not count as given in it."""

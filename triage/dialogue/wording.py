@@ -23,6 +23,7 @@ PHASES = {
     "phone": "number",
     "age": "number",
     "temperature": "number",
+    "name": "spelling",
 }
 """Kind of answer expected, for endpointing; everything else is open."""
 
