@@ -72,7 +72,7 @@ def write_wav(path: Path | str, *channels: Pcm, rate: int = RATE) -> None:
     for column, channel in enumerate(channels):
         interleaved[: len(channel), column] = channel
     try:
-        with wave.open(str(path), "wb") as target:
+        with Path(path).open("wb") as file, wave.open(file, "wb") as target:
             target.setnchannels(len(channels))
             target.setsampwidth(2)
             target.setframerate(rate)
