@@ -1,9 +1,11 @@
 """Promise: virtual time jumps only when nothing is ready and nobody outside is at work, and never lies about it."""
 
+import ast
 import asyncio
 import socket
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -317,6 +319,19 @@ def test_real_time_is_real() -> None:
 def test_a_clock_needs_a_loop() -> None:
     with pytest.raises(RuntimeError):
         Clock()
+
+
+def test_no_other_module_reads_a_clock() -> None:
+    root = Path(__file__).parents[1]
+    readers = [
+        str(path.relative_to(root))
+        for room in ("triage", "fsm", "classifiers", "audit", "audio_assets")
+        for path in sorted((root / room).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if (isinstance(node, ast.Import) and any(name.name == "time" for name in node.names))
+        or (isinstance(node, ast.ImportFrom) and node.module == "time")
+    ]
+    assert readers == ["triage/clock.py"]
 
 
 def test_an_error_of_the_program_comes_out_as_it_is() -> None:

@@ -136,6 +136,20 @@ async def test_when_the_carrier_has_taken_the_caller_nothing_of_ours_counts_as_h
 
 
 @in_virtual_time
+async def test_a_refer_can_end_at_a_voicemail_or_at_a_phone_that_is_put_down() -> None:
+    """Both look like a success to us: only a person's sign tells them from one."""
+    for phone, spoken in (
+        (NursePhone(Behaviour.VOICEMAIL, pcm=NURSE), [round(1.7 * RATE)]),
+        (NursePhone(Behaviour.DROPS, pcm=NURSE, drops_after_s=0.3), []),
+    ):
+        async with call(phones={"nurse": phone}) as seen:
+            seen.transfer(1, REFER)
+            await asyncio.sleep(6)
+        assert seen.kinds(1) == ["accepted", "ringing", "answered"]
+        assert found(NURSE, seen.line.recording()[1]) == spoken
+
+
+@in_virtual_time
 async def test_a_late_success_takes_the_caller_after_our_limit() -> None:
     late = NursePhone(Behaviour.LATE, answers_after_s=7.0, pcm=NURSE)
     for told, kinds in (
