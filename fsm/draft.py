@@ -9,7 +9,7 @@ from typing import Any
 from fsm import effects as fx
 from fsm.call import Call
 from fsm.states import TimerName as T
-from fsm.timers import SECONDS
+from fsm.timers import ACK_AFTER_DECISION_S, SECONDS
 
 OURS = (T.OURS_ACK, T.OURS_FILLER, T.OURS_SCRIPTED, T.OURS_NURSE)
 """The timers of our own silence."""
@@ -67,7 +67,8 @@ class Draft:
     def start_ours(self, *names: T, silent_ns: int = 0) -> None:
         """Start timers of our own silence, shortened by the silence that has already passed."""
         for name in names:
-            self.start(name, SECONDS[name] - silent_ns / NS)
+            least = ACK_AFTER_DECISION_S if name is T.OURS_ACK else 0.0
+            self.start(name, max(least, SECONDS[name] - silent_ns / NS))
 
     # --- the lane
 

@@ -31,6 +31,9 @@ SECONDS: dict[T, float] = {
     T.GOODBYE: 20.0,
     T.DRAIN: 2.0,
 }
+ACK_AFTER_DECISION_S = 0.3
+"""An acknowledgement waits at least this long after the end of the turn was decided, however long the silence was: many
+replies are audible by then, and one that has just begun would delay them."""
 HOLD_S = 60.0
 """Caller's silence timer after "hold on"."""
 MAX_SILENCES = 2

@@ -54,6 +54,8 @@ class Draft:
     """By sentence index."""
     task: "asyncio.Task[None] | None" = None
     committed: bool = False
+    freely: bool = False
+    """A model worded it: which of its sentences is the question is not known."""
     began_ns: int = 0
 
 
@@ -135,7 +137,11 @@ class Replies:
         plan = draft.plan
         self.tell(
             ev.ReplyEnded(
-                at_ns=self.now_ns(), generation=generation, sentences=sentences, ends_call=plan.ends_call, nurse=plan.nurse
+                at_ns=self.now_ns(),
+                generation=generation,
+                sentences=sentences,
+                ends_call=plan.ends_call,
+                nurse=plan.nurse,
             )
         )
 
@@ -160,6 +166,7 @@ class Replies:
                 if isinstance(part, FixedSentence):
                     sayings = [part.saying]
                 elif isinstance(part, TextDelta):
+                    draft.freely = True
                     sayings = [Saying(text) for text in chunker.feed(part.text)]
                 else:
                     continue
@@ -172,9 +179,7 @@ class Replies:
         finally:
             if (close := getattr(stream, "aclose", None)) is not None:
                 await close()
-            self.recorder.write(
-                Stage.LLM_RESPONSE, {"generation": generation, "sentences": said}, turn=draft.turn
-            )
+            self.recorder.write(Stage.LLM_RESPONSE, {"generation": generation, "sentences": said}, turn=draft.turn)
         self.observe(
             Measured(at_ns=self.now_ns(), name="reply", ms=(self.now_ns() - draft.began_ns) / 1e6, turn=draft.turn)
         )
@@ -188,7 +193,9 @@ class Replies:
         """
         for saying in sayings:
             if saying.prompt is None and saying not in draft.plan.sayings and (why := refusal(saying.text)):
-                self.recorder.write(Stage.ERROR, {"where": "gate", "code": why, "generation": generation}, turn=draft.turn)
+                self.recorder.write(
+                    Stage.ERROR, {"where": "gate", "code": why, "generation": generation}, turn=draft.turn
+                )
                 raise StageError("llm", "gate")
         return sayings
 
@@ -242,7 +249,12 @@ class Replies:
         self._of_playback[order.playback] = (order.generation, saying)
         self.recorder.write(
             Stage.TTS_INPUT,
-            {"generation": order.generation, "playback": order.playback, "text": order.text, "prompt": order.prompt or ""},
+            {
+                "generation": order.generation,
+                "playback": order.playback,
+                "text": order.text,
+                "prompt": order.prompt or "",
+            },
         )
         if order.prompt is not None:
             self._play_clip(order, order.prompt, order.text)
@@ -305,10 +317,12 @@ class Replies:
     def started(self, playback: int) -> None:
         """A playback's first sample was accepted: from now on its reply has happened."""
         generation, saying = self._of_playback.get(playback, (0, None))
-        if generation:
-            self._commit(generation)
-        if saying is not None and saying.question:
-            self.listening.question, self.listening.phase = saying.text, self.interview.phase
+        draft = self._drafts.get(generation)
+        if draft is None or saying is None:
+            return
+        self._commit(generation)
+        if saying.question or draft.freely:
+            self.listening.question, self.listening.phase = draft.plan.question, draft.plan.phase
 
     def _commit(self, generation: int) -> None:
         draft = self._drafts.get(generation)
