@@ -253,6 +253,11 @@ def test_the_read_back_holds_what_was_given_and_can_be_corrected() -> None:
     assert plan.tool.arguments["number"] == "5551234560"
 
 
+def test_a_place_is_read_back_without_the_words_before_it() -> None:
+    going = until("summary_ok", {"location": "I am at home, on Lake Street."})
+    assert "Place: at home, on Lake Street." in going.plan.sayings[0].text
+
+
 def test_low_mood_is_not_named_aloud() -> None:
     going = until("summary_ok", complaint="i feel hopeless")
     assert "hopeless" not in " ".join(going.said)

@@ -125,7 +125,7 @@ def age(text: str, *, asked: bool = False) -> Age | None:
         if unit in DAYS:
             if asked or old:
                 return _sane(Age(value, unit))
-        elif asked or old or (_IS.search(" ".join(before)) and not rest):
+        elif asked or old or (_IS.search(" ".join(before)) and rest[:1] in ([], ["and"], ["but"])):
             return _sane(Age(value, "year"))
     if asked and re.search(r"\bnew ?born\b|\bjust born\b", joined):
         return Age(1, "day")

@@ -1,5 +1,6 @@
 """How an interview ends: the disposition by the protocol's rules, the read-back, and what is booked."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,6 +13,10 @@ WITHIN_S = {"1h": 3_600, "4h": 14_400, "24h": 86_400}
 """Seconds of each call-back window."""
 _WORDS_READ_BACK = 12
 """Longer free text is not read back in full."""
+_LEAD_IN = re.compile(
+    r"^(?:(?:well|um|uh|so|hi|hello|yes) )*(?:i am|i'm|we are|we're|he is|he's|she is|she's|it is|it's|that's) ", re.I
+)
+"""Said before a place or a time; "I am at home" is read back as "at home"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,7 @@ def summary(values: Mapping[str, str], protocol: Protocol) -> str:
     for label, slot in (("Since when", "onset"), ("Age", "age"), ("Place", "location")):
         value = values.get(slot, "unknown")
         if value not in ("unknown", "none") and len(value.split()) <= _WORDS_READ_BACK:
-            parts.append(f"{label}: {value}.")
+            parts.append(f"{label}: {_LEAD_IN.sub('', value)}.")
     if (number := values.get("callback", "unknown")) != "unknown":
         parts.append(f"Your number: {read_digits(number)}.")
     return " ".join(parts)
