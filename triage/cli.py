@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from audit.errors import AuditError
+from triage.cli_audit import audit_app
 from triage.errors import TriageError, UsageError
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="A telephone line that listens for danger and brings a nurse.",
 )
+app.add_typer(audit_app)
 
 
 @dataclass
@@ -106,6 +109,21 @@ def demo(
 
 
 @app.command()
+def replay(
+    context: typer.Context,
+    call: Annotated[str, typer.Argument(metavar="CALL", help="Id of the call, or how it begins.")],
+    hear: Annotated[bool, typer.Option("--hear", help="Play the recording instead (the demo keeps it).")] = False,
+    step: Annotated[bool, typer.Option("--step", help="Wait for Enter after every decision.")] = False,
+    data: DataFolder = None,
+) -> None:
+    """Decide a recorded call again, decision by decision, and compare; or hear it again."""
+    from triage.demo.again import hear_again, step_again
+
+    settings = _common_of(context).settings(data)
+    raise typer.Exit(hear_again(call, settings) if hear else step_again(call, settings, wait=step))
+
+
+@app.command()
 def settings(context: typer.Context) -> None:
     """Show every setting: its value here, and what it means."""
     from triage.config import documented
@@ -165,6 +183,8 @@ def main() -> NoReturn:
         code = 130
     except TriageError as error:
         code = _refuse(str(error), error.exit_code)
+    except AuditError as error:
+        code = _refuse(str(error), 1)
     except BrokenPipeError:  # `triage ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1

@@ -44,6 +44,7 @@ def test_the_log_counts_pauses_interruptions_and_resumptions(log: CallLog) -> No
         {"outcome": ["transferred", "nurse_bridged"]},
         {"level": "nurse_now", "category": "chest", "reason": "urgent"},
         {"heard": ["greeting", "connecting_nurse"], "unheard": ["apology"]},
+        {"call_back": True},
         {"interruptions": 1, "resumed_at_least": 1, "paged": ["audit_store"]},
         {},
     ],
@@ -66,6 +67,7 @@ def test_what_came_as_expected_is_right(right: dict[str, object], log: CallLog) 
         {"interruptions": 2},
         {"resumed_at_least": 2},
         {"paged": ["urgent_hangup"]},
+        {"call_back": False},
     ],
     ids=lambda wrong: next(iter(wrong)),
 )
@@ -105,7 +107,7 @@ def test_files_verification_and_the_way_back_are_named(log: CallLog) -> None:
 def test_the_lines_allowance_is_added_to_what_the_caller_hears_only(log: CallLog) -> None:
     _, text = printed(log)
     rows = {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
-    assert rows["nurse_handoff"][1:] == ["1", "1900.0", "1900.0", "1900.0", "2180"]
+    assert rows["nurse_handoff"][1:] == ["1", "1900.0", "1900.0", "1900.0", "2180.0"]
     assert rows["clip_audible"][1:] == ["1", "5.0", "5.0", "5.0"]
 
 

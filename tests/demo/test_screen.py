@@ -68,7 +68,7 @@ def test_what_was_cut_off_stands_apart_from_what_was_audible(piped: str) -> None
 
 def test_the_packet_comes_before_anybody_answers(piped: str) -> None:
     assert piped.index("nurse packet 1") < piped.index("answered")
-    assert "| S  said: " + recorded.CHEST in piped and "| R  now: speak" in piped
+    assert " S       said: " + recorded.CHEST in piped and " R       now: speak" in piped
 
 
 def test_interims_do_not_fill_a_pipe(piped: str) -> None:

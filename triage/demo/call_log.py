@@ -24,9 +24,6 @@ from triage.trace import (
 class CallLog:
     """Observer that forgets nothing and judges nothing."""
 
-    first_ns: int = 0
-    """When the first trace came; 0 before."""
-    last_ns: int = 0
     steps: int = 0
     states: list[State] = field(default_factory=list)
     """Each state entered, in order."""
@@ -52,8 +49,6 @@ class CallLog:
 
     def observe(self, trace: Trace) -> None:
         """Take one trace."""
-        self.first_ns = self.first_ns or trace.at_ns
-        self.last_ns = max(self.last_ns, trace.at_ns)
         match trace:
             case StepTaken():
                 self._step(trace)

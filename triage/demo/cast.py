@@ -1,7 +1,7 @@
 """Puts a scenario on the stage: the patient with their sounds, the nurse phones, the bad line, the recogniser."""
 
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -132,12 +132,16 @@ def recogniser_of(which: str, patient: Patient, clock: Clock) -> PocketsphinxSpe
     return stt
 
 
-def prompt_ears(patient: Patient) -> Callable[[Trace], None]:
-    """Observer by which the patient learns which of our prompts has just ended."""
+def prompt_ears(patient: Patient, answered: Collection[str]) -> Callable[[Trace], None]:
+    """Observer by which the patient learns which of our prompts has just ended.
+
+    `answered`: prompts the scenario has answers to. A question's other wordings (`ask.age.again`) get its answer too.
+    """
 
     def observe(trace: Trace) -> None:
         if isinstance(trace, Said) and trace.prompt and not trace.cut_off:
-            patient.heard_prompt(trace.prompt, "finished")
+            plain = trace.prompt.removesuffix(".again").removesuffix(".other")
+            patient.heard_prompt(plain if trace.prompt not in answered else trace.prompt, "finished")
 
     return observe
 

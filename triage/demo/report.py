@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from triage.demo.call_log import CallLog
@@ -73,6 +72,9 @@ def compare(expect: Expectation, log: CallLog) -> list[Comparison]:
     if expect.paged:
         right = set(expect.paged) <= set(log.paged)
         rows.append(Comparison("paged", ", ".join(expect.paged), ", ".join(log.paged) or "-", right))
+    if expect.call_back is not None:
+        opened = bool(log.callbacks)
+        rows.append(Comparison("call-back task", _yes(expect.call_back), _yes(opened), opened == expect.call_back))
     return rows
 
 
@@ -127,15 +129,12 @@ def print_report(console: Console, scenario: Scenario, log: CallLog, ending: End
 def _latencies(console: Console, measured: Mapping[str, Sequence[float]], allowance_ms: int) -> None:
     if not measured:
         return
-    table = Table(title=None, box=None, pad_edge=False, padding=(0, 2))
-    table.add_column("latency, ms", style="dim")
-    for heading in ("n", "p50", "p95", "max", f"p95 + line ({allowance_ms})"):
-        table.add_column(heading, justify="right")
+    heading = f"{'latency, ms':<18}{'n':>4}{'p50':>10}{'p95':>10}{'max':>10}"
+    console.print(Text(f"{heading}  p95 + line's {allowance_ms}", style="bold"))
     for name, values in sorted(measured.items()):
         p50, p95 = percentile(values, 0.50), percentile(values, 0.95)
-        added = f"{p95 + allowance_ms:.0f}" if name in CALLER_SIDE else ""
-        table.add_row(name, str(len(values)), f"{p50:.1f}", f"{p95:.1f}", f"{max(values):.1f}", added)
-    console.print(table)
+        row = f"  {name:<16}{len(values):>4}{p50:>10.1f}{p95:>10.1f}{max(values):>10.1f}"
+        console.print(Text(row + (f"{p95 + allowance_ms:>10.1f}" if name in CALLER_SIDE else "")))
 
 
 def _handoff(console: Console, log: CallLog) -> None:
@@ -143,9 +142,13 @@ def _handoff(console: Console, log: CallLog) -> None:
     if start is None:
         return
     console.print(Text("hand-off, ms from the final", style="bold"))
-    for mark in log.marks:
+    for mark in sorted(log.marks, key=lambda mark: mark.at_ns):
         attempt = f", attempt {mark.attempt}" if mark.attempt else ""
         console.print(Text(f"  {mark.mark:<18}{(mark.at_ns - start) / 1e6:>9.1f}  ({mark.source}{attempt})"))
+
+
+def _yes(fact: bool) -> str:
+    return "opened" if fact else "none"
 
 
 def _in_order(wanted: Iterable[str], heard: Sequence[str]) -> bool:

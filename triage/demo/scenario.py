@@ -110,6 +110,8 @@ class Expectation(_Strict):
     """Times our speech paused for nothing and went on."""
     paged: tuple[str, ...] = ()
     """Alarms that must have been raised."""
+    call_back: bool | None = None
+    """Whether a task to ring this caller was opened by the machine (not one that the caller booked)."""
 
 
 class Scenario(_Strict):

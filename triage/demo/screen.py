@@ -8,6 +8,7 @@ the screen's own, so that drawing costs the call nothing but its share of the in
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
@@ -37,6 +38,8 @@ from triage.trace import (
 
 REDRAW_S = 0.1
 """The footer is redrawn at most this often."""
+GATHER_S = 0.03
+"""What comes within so short a time is one moment: it is shown in reading order, not in the order of the work."""
 LABEL = 18
 """Columns of time and label before the text of a line."""
 SHOWN = (
@@ -86,6 +89,7 @@ class Screen:
         self._now_ns = now_ns
         self._traces: queue.SimpleQueue[Trace | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
         self._first_ns: int | None = None
         self._last_ns = 0
         self._state = State.IDLE
@@ -114,6 +118,7 @@ class Screen:
     def stop(self) -> None:
         """Draw what is left and end; idempotent."""
         if self._thread is not None:
+            self._stopping.set()
             self._traces.put(None)
             self._thread.join(timeout=5)
             self._thread = None
@@ -181,25 +186,28 @@ class Screen:
 
     def _draw(self) -> None:
         if not self.live:
-            while (trace := self._traces.get()) is not None:
-                self._print(trace)
+            while self._print_some(None):
+                pass
             return
         with Live(self, console=self.console, auto_refresh=False, transient=True) as live:
-            while self._wait_and_print():
+            while self._print_some(REDRAW_S):
                 live.refresh()
 
-    def _wait_and_print(self) -> bool:
+    def _print_some(self, patience_s: float | None) -> bool:
+        """Print what has come, in the order a reader wants; False when the end was among it."""
         try:
-            trace = self._traces.get(timeout=REDRAW_S)
+            come = [self._traces.get(timeout=patience_s)]
         except queue.Empty:
             return True
-        while trace is not None:
+        if come[0] is not None:
+            self._stopping.wait(GATHER_S)
+        with suppress(queue.Empty):
+            while come[-1] is not None:
+                come.append(self._traces.get_nowait())
+        traces = [trace for trace in come if trace is not None]
+        for trace in sorted(traces, key=_reading_order):
             self._print(trace)
-            try:
-                trace = self._traces.get_nowait()
-            except queue.Empty:
-                return True
-        return False
+        return come[-1] is not None
 
     def _print(self, trace: Trace) -> None:
         for line in self.lines(trace):
@@ -213,7 +221,7 @@ class Screen:
         )
 
     def _time(self, at_ns: int) -> str:
-        tenths = max(0, at_ns - (self._first_ns or at_ns)) // 100_000_000
+        tenths = max(0, at_ns - (at_ns if self._first_ns is None else self._first_ns)) // 100_000_000
         return f"{tenths // 600}:{tenths // 10 % 60:02d}.{tenths % 10}"
 
     def _line(self, trace: Trace, label: str, text: Text) -> RenderableType:
@@ -304,7 +312,17 @@ class Screen:
         title = f"nurse packet {packet.version}: {packet.level or 'no level'} · {packet.category or packet.reason}"
         if self.live:
             return Panel(packet_rows(packet), title=title, border_style="red", width=min(self.console.width, 100))
-        return Group(self._line(trace, "packet", Text(title)), *plain_packet(packet, self.console.width))
+        rows = [self._line(trace, "packet", Text(title))]
+        for name, part in _parts(packet):
+            for key, value in part.items():
+                rows.append(self._line(trace, f"  {name[0]}", Text(f"{key}: {value}")))
+        return Group(*rows)
+
+
+def _reading_order(trace: Trace) -> tuple[int, int, int]:
+    """Within one moment: what was heard, the verdict on it, the decision, then everything that came of it."""
+    rank = {Heard: 0, Assessed: 1, StepTaken: 2, CallClosed: 9}.get(type(trace), 5)
+    return trace.at_ns // round(GATHER_S * 1e9), rank, trace.at_ns
 
 
 def packet_rows(packet: Packet) -> RenderableType:
@@ -315,13 +333,6 @@ def packet_rows(packet: Packet) -> RenderableType:
     for name, part in _parts(packet):
         table.add_row(name, "\n".join(f"{key}: {value}" for key, value in part.items()) or "-")
     return table
-
-
-def plain_packet(packet: Packet, width: int) -> Iterator[RenderableType]:
-    """The same as bare lines."""
-    for name, part in _parts(packet):
-        for key, value in part.items():
-            yield Text(f"{'':8}| {name[0]}  {key}: {value}"[: width * 4])
 
 
 def highlighted(text: str, evidence: tuple[Evidence, ...], *, marks: bool) -> Text:

@@ -1,0 +1,276 @@
+"""`triage demo`: one simulated call in one process, from ring to report.
+
+1. Read everything that may be wrong (settings, scenario, sounds, clips, protocols, rules, keys) before anybody rings.
+2. Live through the call, in real or virtual time, with screen and log as observers.
+3. Ctrl-C once: the caller hangs up, and the call ends by its own rules: drained, sealed, summarised. Twice: at once.
+4. Write the stereo recording and the summary, verify the record, print the report.
+"""
+
+import asyncio
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+
+from audit.errors import AuditError
+from audit.folder import AuditFolder
+from audit.reader import Reader
+from audit.store import SqliteStore
+from classifiers import load as load_classifier
+from classifiers.rulebook import RuleFileError
+from triage.call import Engines, Equipment, Finished, LiveCall, new_call_id
+from triage.clips import ClipLibrary
+from triage.clock import Clock, busy_hook
+from triage.clock import run as run_loop
+from triage.config import Settings
+from triage.demo import cast
+from triage.demo.call_log import CallLog
+from triage.demo.desk import ScenarioDesk
+from triage.demo.patient import Patient
+from triage.demo.report import Ending, print_report
+from triage.demo.scenario import Scenario
+from triage.demo.scenario import load as load_scenario
+from triage.demo.screen import Screen
+from triage.dialogue.interview import Book
+from triage.dialogue.scripted import ScriptedInterviewer
+from triage.errors import AssetError, SettingError, StorageError, UsageError
+from triage.lines.nurse_phones import NursePhone
+from triage.ports import LanguageModel, TextToSpeech
+from triage.stages.flite_tts import FliteTextToSpeech
+from triage.stages.silero import SileroVoiceActivity
+from triage.trace import Noted
+from triage.watch import Watch
+
+LIMITS = (
+    "recogniser: the local one, for demos and tests on synthetic 16 kHz voices only; "
+    "on real voices or telephone audio it is useless"
+)
+SCRIPTED = "recogniser: scripted, it repeats what the scenario says; nothing is recognised"
+SWITCH_S = 0.001
+"""How long the interpreter lets one thread work before another may: the screen's must not hold the call's."""
+AFTER_TRANSFER_S = 60.0
+"""How long the recording goes on when the carrier has taken the caller."""
+PLAYERS = (("aplay", "-q"), ("paplay",), ("afplay",))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoOrder:
+    """What was asked for at the terminal."""
+
+    scenario: str = "chest_pain"
+    fast: bool = False
+    play: bool = False
+    say: tuple[str, ...] = ()
+    wav: tuple[Path, ...] = ()
+    seed: int | None = None
+
+
+@dataclass(slots=True)
+class _Stage:
+    """Everything that is ready before the phone rings."""
+
+    scenario: Scenario
+    recogniser: str
+    patient: Patient
+    phones: dict[str, NursePhone]
+    engines: Engines
+    folder: AuditFolder
+    seed: int | None
+    screen: Screen | None = None
+    log: CallLog = field(default_factory=CallLog)
+    call_id: str = ""
+    interrupted: bool = False
+
+
+def run_demo(order: DemoOrder, settings: Settings) -> int:
+    """Run one call; returns the exit code: 0 as expected, 1 not, 130 after Ctrl-C.
+
+    Raises:
+        TriageError: something is wrong that is known before the call, or an engine could not be started.
+    """
+    if settings.profile not in ("demo", "bench"):
+        raise SettingError(f"setting profile: is {settings.profile}, and the demo is none; set it to demo")
+    console = Console()
+    stage = _prepared(order, settings, console)
+    try:
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_S)
+        try:
+            finished = run_loop(_live(stage, console), virtual=order.fast)
+        finally:
+            sys.setswitchinterval(before)
+            if stage.screen is not None:
+                stage.screen.stop()
+    finally:
+        stage.engines.writer.close()
+    return _told(stage, finished, order, settings, console)
+
+
+# --- before the call
+
+
+def _prepared(order: DemoOrder, settings: Settings, console: Console) -> _Stage:
+    lines = cast.CallerLines()
+    scenario = load_scenario(order.scenario)
+    if order.say or order.wav:
+        scenario = Scenario(
+            schema=1, name="own_caller", title="A caller of your own", nurses=scenario.nurses, patience_s=40.0
+        )
+        patient = cast.own_patient(order.say, order.wav)
+    else:
+        patient = cast.patient_of(scenario, lines)
+    recogniser = scenario.recogniser
+    if settings.stt == "scripted":
+        if order.wav:
+            raise UsageError("--wav needs the local recogniser, and setting stt says scripted; set it to pocketsphinx")
+        recogniser = "scripted"
+    clips = ClipLibrary.load(settings.language, settings.region)
+    clips.check_numbers(
+        emergency=settings.emergency_number, crisis=settings.crisis_number, poison=settings.poison_number
+    )
+    book = Book.load(settings.region)
+    try:
+        classifier = load_classifier()
+    except RuleFileError as error:
+        raise AssetError(f"the red-flag rules cannot be used: {error}; mend that file") from error
+    folder = AuditFolder(settings.data_dir)
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        keyring = folder.keyring().ensure()
+        writer = folder.open_writer("demo", inline=order.fast)
+    except AuditError as error:
+        raise StorageError(str(error)) from error
+    if keyring.warning:
+        console.print(keyring.warning, style="yellow", soft_wrap=True)
+    console.print(LIMITS if recogniser == "pocketsphinx" else SCRIPTED, style="dim", soft_wrap=True)
+    model: LanguageModel = ScriptedInterviewer()
+    voice: TextToSpeech | None = FliteTextToSpeech(busy=busy_hook("voice")) if settings.tts == "flite" else None
+    return _Stage(
+        scenario=scenario,
+        recogniser=recogniser,
+        patient=patient,
+        phones=cast.phones_of(scenario.nurses, lines),
+        engines=Engines(
+            settings=settings,
+            clips=clips,
+            classifier=classifier,
+            model=model,
+            scripted=model,
+            voice=voice,
+            writer=writer,
+            book=book,
+        ),
+        folder=folder,
+        seed=order.seed,
+    )
+
+
+# --- the call
+
+
+async def _live(stage: _Stage, console: Console) -> Finished:
+    clock, scenario, clips = Clock(), stage.scenario, stage.engines.clips
+    stage.call_id = new_call_id(clock.wall_ns())
+    line = cast.line_of(scenario, clock, stage.patient, stage.phones, stage.seed)
+    desk = ScenarioDesk(scenario.nurses)
+    screen = stage.screen = Screen(
+        scenario.title,
+        recogniser=stage.recogniser,
+        texts={prompt: clips.clip(prompt).text for prompt in clips.ids},
+        console=console,
+        now_ns=clock.now_ns,
+    )
+    observers = [screen.observe, stage.log.observe, cast.prompt_ears(stage.patient, scenario.answers)]
+    call = LiveCall(
+        stage.call_id,
+        stage.engines,
+        Equipment(
+            line=line,
+            vad=SileroVoiceActivity.load(),
+            stt=cast.recogniser_of(stage.recogniser, stage.patient, clock),
+            desk=desk,
+            tools=cast.tools_of(stage.folder.root),
+            media_during_refer=scenario.line.media_during_refer,
+        ),
+        clock,
+        observers,
+    )
+    allowance = stage.engines.settings.allowance_ms(scenario.line.kind)
+    call.observers.append(Watch().observer(call.runtime.page, allowance_ms=allowance))
+    _end_on_interrupt(stage, screen, clock)
+    screen.start()
+    finished = await call.live()
+    with suppress(TimeoutError):
+        await asyncio.wait_for(line.over(), AFTER_TRANSFER_S)
+    folder = stage.folder.root / "calls" / stage.call_id
+    folder.mkdir(parents=True, exist_ok=True)
+    line.write(folder / "call.wav")
+    await line.close()
+    return finished
+
+
+def _end_on_interrupt(stage: _Stage, screen: Screen, clock: Clock) -> None:
+    """Ctrl-C hangs the caller up; a second one stops everything."""
+    loop = asyncio.get_running_loop()
+    main = asyncio.current_task()
+
+    def interrupt() -> None:
+        if stage.interrupted and main is not None:
+            main.cancel()
+        stage.interrupted = True
+        stage.patient.hung_up = True
+        screen.observe(Noted(at_ns=clock.now_ns(), text="Ctrl-C: the caller hangs up; once more stops at once"))
+
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+
+
+# --- after the call
+
+
+def _told(stage: _Stage, finished: Finished, order: DemoOrder, settings: Settings, console: Console) -> int:
+    root = stage.folder.root
+    audio = root / "calls" / stage.call_id / "call.wav"
+    files = {"audio": audio, "record": stage.folder.database}
+    verified = verify_error = ""
+    with closing(SqliteStore(stage.folder.database)) as store:
+        reader = Reader(store, stage.folder.keyring(), spool=stage.folder.spool)
+        try:
+            proven = reader.verify(stage.call_id)
+        except AuditError as error:
+            verify_error = str(error)
+        else:
+            state = "closed" if proven.closed else "open"
+            verified = f"{proven.records} records, {proven.opened} seals opened, chain {state}"
+    ending = Ending(
+        call_id=stage.call_id,
+        files=files,
+        verified=verified,
+        verify_error=verify_error,
+        interrupted=stage.interrupted,
+    )
+    allowance = settings.allowance_ms(stage.scenario.line.kind)
+    right = print_report(console, stage.scenario, stage.log, ending, allowance_ms=allowance)
+    if order.play:
+        play(audio, console)
+    if stage.interrupted:
+        return 130
+    return 0 if right else 1
+
+
+def play(audio: Path, console: Console) -> bool:
+    """Play a recording where there is a player, else say so in one line; returns whether it was played."""
+    for program, *options in PLAYERS:
+        if shutil.which(program):
+            done = subprocess.run([program, *options, str(audio)], check=False, capture_output=True)
+            if done.returncode:
+                console.print(f"{program} could not play {audio}: no sound device?", style="yellow", soft_wrap=True)
+            return done.returncode == 0
+    console.print(
+        f"nothing here plays sound (apt-get install alsa-utils); listen to {audio}", style="yellow", soft_wrap=True
+    )
+    return False
