@@ -267,7 +267,7 @@ class Reader:
 
 def _blob(value: object) -> bytes:
     """SQLite keeps whatever type somebody puts into a column; what is no blob cannot have been written by us."""
-    return value if isinstance(value, bytes) else str(value).encode()
+    return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape")
 
 
 def _unwrapped(call: str, key: str, reader: str, wrapped: bytes, private: bytes) -> DataKey:

@@ -187,6 +187,7 @@ class SqliteStore:
     def connection(self) -> Iterator[sqlite3.Connection]:
         """A connection of one's own, for low-rate work; closed afterwards."""
         connection = self._connect()
+        connection.text_factory = _text  # whoever alters a file may leave anything in it
         try:
             yield connection
         finally:
@@ -244,6 +245,10 @@ def schema() -> list[str]:
     """The statements that make an empty file a store of REVISION."""
     text = resources.files("audit").joinpath("schema.sql").read_text(encoding="utf-8")
     return [statement.strip() for statement in text.split(";\n") if statement.strip()]
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
 
 
 @contextmanager
