@@ -37,25 +37,29 @@ def load(language_model: str, pronunciations: str, cepstral_mean: str) -> Any:
     from pocketsphinx import Config, Decoder, get_model_path
 
     root = get_model_path("en-us")
-    config = Config(
-        hmm=os.path.join(root, "en-us"),
-        dict=os.path.join(root, "cmudict-en-us.dict"),
-        lm=None,
-        loglevel="FATAL",
-        samprate=16000,
-        cmninit=cepstral_mean,
-    )
-    decoder = Decoder(config)
-    with open(pronunciations, encoding="ascii") as lines:
-        entries = [line.split(maxsplit=1) for line in lines if line.strip() and not line.startswith("#")]
-    for word, phones in entries:
-        if decoder.lookup_word(word) is None:
-            decoder.add_word(word, phones.strip(), False)
-    with tempfile.NamedTemporaryFile(suffix=".arpa") as plain:
-        with gzip.open(language_model) as packed:
-            plain.write(packed.read())
-        plain.flush()
-        decoder.add_lm_file(SEARCH, plain.name)
+    with gzip.open(language_model) as packed:
+        model = packed.read()
+    single = model[model.index(b"\\1-grams:") : model.index(b"\\2-grams:")].decode("ascii")
+    known = {line.split("\t")[1] for line in single.splitlines() if "\t" in line}
+    with tempfile.TemporaryDirectory() as folder:
+        arpa, words = os.path.join(folder, "model.arpa"), os.path.join(folder, "words.dict")
+        with open(arpa, "wb") as out:
+            out.write(model)
+        with open(words, "w", encoding="ascii") as kept:  # a dictionary of the model's own words saves 30 MB
+            for source in (os.path.join(root, "cmudict-en-us.dict"), pronunciations):
+                with open(source, encoding="ascii") as lines:
+                    kept.writelines(line for line in lines if line.split(" ", 1)[0].partition("(")[0] in known)
+        decoder = Decoder(
+            Config(
+                hmm=os.path.join(root, "en-us"),
+                dict=words,
+                lm=None,
+                loglevel="FATAL",
+                samprate=16000,
+                cmninit=cepstral_mean,
+            )
+        )
+        decoder.add_lm_file(SEARCH, arpa)
     decoder.activate_search(SEARCH)
     return decoder
 
