@@ -77,12 +77,10 @@ def make_packet(
 ) -> Packet:
     """Make one packet, or a renewed one under the same code with a higher version.
 
-    Args:
-        words: what the caller said when `assessment` was made, in `turn`; empty when no words decided.
-        told: prompt ids the caller has been told since the hand-off began.
-        tools: results of tools that ran, also of one that ran on detached.
-        answers: what the interview has learned; a slot may come again, then the last counts.
-        callback_number: as the network gives it; unverified until the caller confirmed it.
+    `words` is what the caller said when `assessment` was made, in `turn`; empty when no words decided. `told` are the
+    prompt ids they have been told since the hand-off began. `tools` holds results, also of a tool that ran on detached.
+    `answers` is what the interview has learned: a slot may come again, then the last counts. `callback_number` is as the
+    network gives it, unverified until the caller confirmed it. Never raises.
     """
     learned = {answer.slot: answer for answer in answers}
     qualifiers = {name: (value, heard) for name, value, heard in known.qualifiers}
@@ -97,7 +95,7 @@ def make_packet(
         situation=_situation(reason, level, category, assessment, words, turn, learned, callback_number),
         background=_background(learned, qualifiers),
         assessment=_assessment(known, assessment, learned),
-        recommendation=_recommendation(level, told, tools or {}, learned),
+        recommendation=_recommendation(told, tools or {}, learned),
         version=version,
     )
 
@@ -173,13 +171,12 @@ def _assessment(known: Known, assessment: Assessment | None, learned: Mapping[st
 
 
 def _recommendation(
-    level: str, told: tuple[str, ...], tools: Mapping[str, ToolResult], learned: Mapping[str, Learned]
+    told: tuple[str, ...], tools: Mapping[str, ToolResult], learned: Mapping[str, Learned]
 ) -> dict[str, str]:
     part = {"ask": "nurse now"}
-    number_said = any(prompt.startswith(prompts.EMERGENCY_NUMBER) for prompt in told) or level == "emergency_now"
     heard = [TOLD.get(prompt, _plain(prompt)) for prompt in dict.fromkeys(told)]
     part["caller was told"] = "; ".join(heard) or "nothing yet"
-    part["emergency number"] = "was said" if number_said and told else "not said"
+    part["emergency number"] = "was said" if SAYS_NUMBER.intersection(told) else "not said"
     for name, result in tools.items():
         part[_plain(name)] = "done" if result.ok else "failed"
     outstanding = [name for slot, name in ESSENTIAL if slot not in learned or learned[slot].value == UNKNOWN]
@@ -212,10 +209,16 @@ TOLD: dict[str, str] = {
     prompts.NEUTRAL: "that a nurse will talk to them",
     prompts.STILL_CONNECTING: "that we are still connecting",
     prompts.RECONNECTING: "that we are reconnecting",
-    prompts.EMERGENCY_NUMBER: "the emergency number",
+    prompts.EMERGENCY_NUMBER: "to dial the emergency number",
+    "emergency_first": "to hang up and dial the emergency number first",
+    "crisis_line": "the crisis line, and that a nurse is being connected",
+    "poison_control": "poison control, and that a nurse is being connected",
+    "child_nurse": "that a nurse is coming, in a child's words",
     prompts.APOLOGY: "that something went wrong and a nurse is coming",
     prompts.RESCUED: "that the line was found again",
 }
+SAYS_NUMBER = frozenset({prompts.EMERGENCY_NUMBER, "emergency_first"})
+"""Clips that say the emergency number."""
 LANGUAGES = {"en": "English", "es": "Spanish", "mixed": "English and Spanish", "unknown": UNKNOWN}
 ESSENTIAL = (
     ("callback", "call-back number"),

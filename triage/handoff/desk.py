@@ -1,0 +1,234 @@
+"""The nurse desk as a file: a directory of targets, and a folder in which packets wait to be claimed.
+
+    schema = 1
+
+    [[target]]
+    name = "nurse-queue"          # opaque; travels in records, never a telephone number
+    kind = "refer"                # refer, dial or desk
+    declared = "queue"            # person, queue or unknown: what its 200 is worth
+    answer_within_s = 8
+    gives_person_sign = true      # the desk can tell when a person took the call
+    uri = "sip:queue@nurses.example"
+
+Targets are tried in the order of the file. A packet lies under a digest of its code, so that the folder's listing opens
+nothing; whoever brings the code gets the newest version.
+"""
+
+import hashlib
+import json
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from fsm.events import Rung
+from fsm.states import Declared, RungKind
+from triage.errors import Refused, SettingError
+from triage.handoff.packet import new_code
+from triage.ports import Packet
+
+SCHEMA = 1
+WITHIN_S = {RungKind.REFER: 8.0, RungKind.DIAL: 15.0, RungKind.DESK: 15.0}
+"""Seconds for an answer where the target declares none."""
+LONGEST_S = 60.0
+NEVER_DIALLED = frozenset({"000", "111", "112", "911", "988", "999"})
+"""Emergency and crisis numbers: we say them, we never call them."""
+
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
+_MANY_DIGITS = re.compile(r"\d{5}")
+_URI = re.compile(r"(?:sips?|tel|https?|wss?):\S+")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One way to reach a nurse, with its address (which only the line needs)."""
+
+    rung: Rung
+    uri: str
+
+
+class FileDesk:
+    """A `NurseDesk` from a file of targets."""
+
+    def __init__(
+        self,
+        targets: tuple[Target, ...],
+        *,
+        packets: Path | None = None,
+        observers: tuple[Callable[[Packet], None], ...] = (),
+    ) -> None:
+        """`packets`: folder for packets, made when needed; without it they are only kept in memory."""
+        self._targets, self._folder, self._observers = targets, packets, observers
+        self._packets: dict[str, Packet] = {}
+        self.undelivered = 0
+        """Packets that could not be written; they can still be claimed from this process."""
+
+    @classmethod
+    def load(
+        cls, path: Path, *, packets: Path | None = None, observers: tuple[Callable[[Packet], None], ...] = ()
+    ) -> "FileDesk":
+        """Read the directory.
+
+        Raises:
+            SettingError: the file cannot be read, or a field of it is wrong; the message names both.
+        """
+        return cls(read_targets(path), packets=packets, observers=observers)
+
+    def ladder(self, *, urgent: bool, media_during_refer: bool) -> tuple[Rung, ...]:
+        """Rungs in the file's order. Where a REFER would silence us, urgent calls dial before they REFER."""
+        rungs = tuple(target.rung for target in self._targets)
+        if urgent and not media_during_refer:
+            return tuple(sorted(rungs, key=lambda rung: rung.kind is RungKind.REFER))
+        return rungs
+
+    def uri(self, name: str) -> str:
+        """The address of a target.
+
+        Raises:
+            SettingError: no target has that name.
+        """
+        for target in self._targets:
+            if target.rung.target == name:
+                return target.uri
+        raise SettingError(f"nurse directory: no target {name}; name one of {', '.join(self._names())}")
+
+    def offer(self, packet: Packet) -> None:
+        """Put a packet where it can be claimed; an older version never replaces a newer one. Never raises."""
+        packet = packet if packet.code else replace(packet, code=new_code())
+        before = self._packets.get(packet.code)
+        if before is not None and before.version > packet.version:
+            return
+        self._packets[packet.code] = packet
+        if self._folder is not None and not _written(self._folder, packet):
+            self.undelivered += 1
+        for observe in self._observers:
+            try:
+                observe(packet)
+            except Exception:
+                self._observers = tuple(other for other in self._observers if other is not observe)
+
+    def claim(self, code: str) -> Packet:
+        """The newest version of the packet with this code.
+
+        Raises:
+            Refused: no packet has this code.
+        """
+        if code in self._packets:
+            return self._packets[code]
+        if self._folder is not None and (packet := _read(self._folder, code)) is not None:
+            return packet
+        raise Refused("desk", "no packet with this code")
+
+    def _names(self) -> list[str]:
+        return [target.rung.target for target in self._targets]
+
+
+# --- the directory
+
+
+def read_targets(path: Path) -> tuple[Target, ...]:
+    """The targets of a directory file, in its order.
+
+    Raises:
+        SettingError: the file cannot be read, or a field of it is wrong; the message names both.
+    """
+    try:
+        listed = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError(f"nurse directory {path} cannot be read; check the setting nurse_directory") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingError(f"nurse directory {path} is not TOML: {error}") from error
+    if listed.get("schema") != SCHEMA:
+        raise SettingError(f"nurse directory {path}: schema must be {SCHEMA}")
+    rows = listed.get("target")
+    if not isinstance(rows, list) or not rows:
+        raise SettingError(f"nurse directory {path}: at least one [[target]] is needed")
+    targets = tuple(_target(row, f"nurse directory {path}: target {n}") for n, row in enumerate(rows, start=1))
+    names = [target.rung.target for target in targets]
+    if doubled := sorted({name for name in names if names.count(name) > 1}):
+        raise SettingError(f"nurse directory {path}: name {doubled[0]} is given twice")
+    return targets
+
+
+def _target(row: object, where: str) -> Target:
+    fields = {"name", "kind", "declared", "answer_within_s", "gives_person_sign", "uri"}
+    if not isinstance(row, dict):
+        raise SettingError(f"{where}: must be a table")
+    if unknown := sorted(set(row) - fields):
+        raise SettingError(f"{where}: {unknown[0]} is no field; known are {', '.join(sorted(fields))}")
+    kind = RungKind(_choice(row, "kind", [k.value for k in RungKind], None, where))
+    declared = Declared(_choice(row, "declared", [d.value for d in Declared], Declared.UNKNOWN.value, where))
+    sign = row.get("gives_person_sign", False)
+    if not isinstance(sign, bool):
+        raise SettingError(f"{where}: gives_person_sign must be true or false")
+    return Target(
+        Rung(
+            kind=kind,
+            target=_name(row, where),
+            declared=declared,
+            answer_within_s=_within(row, WITHIN_S[kind], where),
+            gives_person_sign=sign,
+        ),
+        _address(row, where),
+    )
+
+
+def _name(row: Mapping[str, Any], where: str) -> str:
+    name = row.get("name")
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or _MANY_DIGITS.search(name):
+        raise SettingError(f"{where}: name must be small letters, digits and hyphens, and no telephone number")
+    return name
+
+
+def _choice(row: Mapping[str, Any], field: str, choices: list[str], default: str | None, where: str) -> str:
+    given = row.get(field, default)
+    if given not in choices:
+        raise SettingError(f"{where}: {field} must be one of {', '.join(choices)}")
+    return str(given)
+
+
+def _within(row: Mapping[str, Any], default: float, where: str) -> float:
+    given = row.get("answer_within_s", default)
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 1 <= given <= LONGEST_S:
+        raise SettingError(f"{where}: answer_within_s must be 1 to {LONGEST_S:.0f} seconds")
+    return float(given)
+
+
+def _address(row: Mapping[str, Any], where: str) -> str:
+    uri = row.get("uri", "")
+    if not isinstance(uri, str) or not _URI.fullmatch(uri):
+        raise SettingError(f"{where}: uri must be an address such as sip:queue@nurses.example")
+    number = re.sub(r"[^0-9]", "", uri.split(":", 1)[1].split("@")[0])
+    if number in NEVER_DIALLED:
+        raise SettingError(f"{where}: uri is an emergency or crisis number; we say it, we never call it")
+    return uri
+
+
+# --- packets on disk
+
+
+def _place(folder: Path, code: str) -> Path:
+    return folder / f"{hashlib.sha256(code.encode()).hexdigest()[:32]}.json"
+
+
+def _written(folder: Path, packet: Packet) -> bool:
+    place = _place(folder, packet.code)
+    beside = place.with_suffix(".new")
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            json.dump(asdict(packet), file, ensure_ascii=False, sort_keys=True, indent=1, default=dict)
+        beside.replace(place)
+    except OSError:
+        return False
+    return True
+
+
+def _read(folder: Path, code: str) -> Packet | None:
+    try:
+        return Packet(**json.loads(_place(folder, code).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
