@@ -371,6 +371,29 @@ async def test_an_error_in_the_pacing_ends_its_task_and_cancelling_ends_the_paci
     assert len(other.line.out()) == FRAME
 
 
+@in_virtual_time
+async def test_whoever_hears_of_a_start_may_flush_and_append_at_once() -> None:
+    """The machine steps inside the lane's own call; what it orders there must be carried out right away."""
+    bench = Bench()
+
+    def react(event: Event) -> None:
+        bench.events.append(event)
+        if event == PlayoutStarted(at_ns=event.at_ns, playback=2):
+            lane.flush()
+            lane.append(3, speech(3, RATE), text="instead")
+
+    lane = Playout(bench.line, bench.clock, react)
+    lane.append(1, speech(1, 1000), text="first")
+    lane.append(2, speech(2, RATE), text="second")
+    await asyncio.sleep(3)
+    out, times = bench.line.out(), np.array(bench.line.times())
+    assert set(out // MANY) == {1, 3}
+    third = times[out // MANY == 3]
+    assert third.tolist() == list(range(third[0], third[0] + RATE))
+    assert bench.line.deepest <= FRAME + LEAD
+    assert bench.kinds()[-1] == ("PlayoutFinished", 3)
+
+
 # --- pause, resume, flush
 
 

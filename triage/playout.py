@@ -330,11 +330,14 @@ class Playout:
     def _beat(self) -> None:
         """Push at most one frame, and set the next beat while there is something to push."""
         now, queued = self._clock.now_ns(), self._line.queued()
-        took = self._push(now, queued) if queued <= FRAME else FRAME  # else the line is behind the clock: one beat off
+        # A line that has more than a frame left is behind the clock: one beat off.
+        took, events = self._push(now, queued) if queued <= FRAME else (FRAME, [])
         if queued == 0:
             self._due_ns = now + (took - LEAD) * SAMPLE_NS  # idle, starved or stalled: the grid begins here
         else:
             self._due_ns += took * SAMPLE_NS
+        for event in events:  # told last: whoever hears it may flush, pause or append at once
+            self._emit(event)
         self._settled()
         if self._tick is None and not self._paused and not self._stopped and self._unpushed():
             self._tick = self._clock.call_at_ns(self._due_ns, self._on_timer, True)
@@ -347,8 +350,11 @@ class Playout:
                 return False  # the lane waits for its producer
         return False
 
-    def _push(self, now: int, queued: int) -> int:
-        """Give the line up to one frame, across playbacks where one ends; returns how many samples of time that took."""
+    def _push(self, now: int, queued: int) -> tuple[int, list[Event]]:
+        """Give the line up to one frame, across playbacks where one ends.
+
+        Returns how many samples of time that took, and what is to be told.
+        """
         parts: list[tuple[_Playback, int, Pcm]] = []
         room = FRAME
         for item in self._lane:
@@ -361,14 +367,13 @@ class Playout:
             if not room or not item.closed:
                 break
         if not parts:
-            return 0
+            return 0, []
         try:
             self._line.send(parts[0][2] if len(parts) == 1 else np.concatenate([pcm for _, _, pcm in parts]))
         except StageError as error:
-            self._unsent(parts[0][0], now, error)
-            return FRAME  # tried again one frame later
+            return FRAME, self._unsent(parts[0][0], now, error)  # tried again one frame later
         leaves = now + queued * SAMPLE_NS
-        begun = []
+        begun: list[Event] = []
         for item, position, pcm in parts:
             item.pieces.append(_Piece(self._pushed, position, len(pcm), leaves))
             item.pushed += len(pcm)
@@ -376,19 +381,16 @@ class Playout:
             leaves += len(pcm) * SAMPLE_NS
             if item.started_ns is None:
                 item.started_ns = now
-                begun.append(item.number)
-        for number in begun:
-            self._emit(PlayoutStarted(at_ns=now, playback=number))
-        return FRAME - room
+                begun.append(PlayoutStarted(at_ns=now, playback=item.number))
+        return FRAME - room, begun
 
-    def _unsent(self, item: _Playback, now: int, error: StageError) -> None:
+    def _unsent(self, item: _Playback, now: int, error: StageError) -> list[Event]:
         """The line would not take a frame: say so once per playback; the frame stays where it is."""
-        if not item.failed:
-            item.failed = True
-            number, generation = item.number, item.generation
-            self._emit(
-                EffectFailed(at_ns=now, effect="Play", stage=error.stage, playback=number, generation=generation)
-            )
+        if item.failed:
+            return []
+        item.failed = True
+        number, generation = item.number, item.generation
+        return [EffectFailed(at_ns=now, effect="Play", stage=error.stage, playback=number, generation=generation)]
 
     def _rewind(self, dropped: int) -> None:
         """The line gave back its last samples: they were not pushed after all."""
