@@ -1,11 +1,13 @@
 """Puts a scenario on the stage: the patient with their sounds, the nurse phones, the bad line, the recogniser."""
 
 import tomllib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from fsm import effects as fx
+from fsm import events as ev
 from triage.audio import read_wav
 from triage.clock import Clock
 from triage.demo.patient import Cue, Patient
@@ -19,7 +21,7 @@ from triage.ports import Pcm
 from triage.stages.flite_tts import synthesise
 from triage.stages.pocketsphinx_stt import PocketsphinxSpeechToText
 from triage.stages.scripted_stt import ScriptedSpeechToText
-from triage.trace import Said, Trace
+from triage.trace import Noted, Said, StepTaken, Trace
 
 CALLER_VOICE = "awb"
 """Speaks what `--say` gives; another voice than ours."""
@@ -142,6 +144,28 @@ def prompt_ears(patient: Patient, answered: Collection[str]) -> Callable[[Trace]
         if isinstance(trace, Said) and trace.prompt and not trace.cut_off:
             plain = trace.prompt.removesuffix(".again").removesuffix(".other")
             patient.heard_prompt(plain if trace.prompt not in answered else trace.prompt, "finished")
+
+    return observe
+
+
+def nurse_voices(phones: Mapping[str, NursePhone], show: Callable[[Trace], None]) -> Callable[[Trace], None]:
+    """Observer that shows what a nurse says when she gets the caller: her voice is on the line, not in our traces."""
+    called: dict[int, str] = {}
+
+    def observe(trace: Trace) -> None:
+        if not isinstance(trace, StepTaken):
+            return
+        step = trace.step
+        called.update({order.attempt: order.target for order in step.effects if isinstance(order, fx.Transfer)})
+        match step.event:
+            case ev.NurseAccepted(attempt=attempt) if step.after.handoff.bridged == attempt:
+                pass
+            case ev.TransferAnswered(attempt=attempt, takes_caller=True):
+                pass
+            case _:
+                return
+        if (phone := phones.get(called.get(attempt, ""))) is not None and phone.text:
+            show(Noted(at_ns=trace.at_ns, text=f"nurse {called[attempt]}: {phone.text}"))
 
     return observe
 

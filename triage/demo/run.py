@@ -185,7 +185,12 @@ async def _live(stage: _Stage, console: Console) -> Finished:
         console=console,
         now_ns=clock.now_ns,
     )
-    observers = [screen.observe, stage.log.observe, cast.prompt_ears(stage.patient, scenario.answers)]
+    observers = [
+        screen.observe,
+        stage.log.observe,
+        cast.prompt_ears(stage.patient, scenario.answers),
+        cast.nurse_voices(stage.phones, screen.observe),
+    ]
     call = LiveCall(
         stage.call_id,
         stage.engines,
