@@ -141,6 +141,7 @@ class LiveCall:
             segment=self._segment,
             clock=self.clock,
             known=lambda: self._judge.known,
+            answers=lambda: self.replies.interview.answers,
             listening=self.listening,
             observe=self._observe,
         )

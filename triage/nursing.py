@@ -1,6 +1,6 @@
 """One call's nurse side: the packet, the hand-off clock, call-back tasks. Signalling is the line's, deciding the machine's."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from audit.chain import SegmentWriter, callback_task
@@ -11,7 +11,7 @@ from fsm import events as ev
 from fsm.states import State
 from triage.clock import NS, Clock
 from triage.handoff.clock import HandoffTimes, Mark, Source
-from triage.handoff.packet import make_packet, new_code
+from triage.handoff.packet import Learned, make_packet, new_code
 from triage.listening import Listening
 from triage.ports import LineSignal, NurseDesk, SignalKind, ToolResult
 from triage.recorder import Recorder, plain
@@ -38,11 +38,13 @@ class NurseSide:
         segment: SegmentWriter,
         clock: Clock,
         known: Callable[[], Known],
+        answers: Callable[[], Iterable[Learned]],
         listening: Listening,
         observe: Callable[[Trace], None],
     ) -> None:
         self._call_id, self._desk, self._recorder, self._segment = call_id, desk, recorder, segment
-        self._clock, self._known, self._listening, self._observe = clock, known, listening, observe
+        self._clock, self._known, self._answers = clock, known, answers
+        self._listening, self._observe = listening, observe
         self.code = new_code()
         """Opaque; travels in a SIP header and opens the packet when a nurse claims it."""
         self.times = HandoffTimes()
@@ -72,6 +74,7 @@ class NurseSide:
             turn=turn,
             told=tuple(self._told),
             tools=self._tools,
+            answers=self._answers(),
             made_ns=self._clock.wall_ns(),
             version=self._version,
         )
