@@ -1,6 +1,7 @@
 """The interview is humane and safe: nothing is asked twice, nobody is argued with, what is unclear goes to a person."""
 
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -72,27 +73,32 @@ def test_the_phase_follows_the_kind_of_answer() -> None:
 # --- who gets a nurse
 
 
+REASONS = {
+    "nurse": Reason.ASKED_PERSON,
+    "i don't want to talk to a robot": Reason.DECLINED_MACHINE,
+    "don't record me": Reason.DECLINED_RECORD,
+    "no hablo inglés": Reason.LANGUAGE,
+    "my mommy is asleep and i'm scared": Reason.CHILD_ALONE,
+    "i am seven years old": Reason.CHILD_ALONE,
+}
+AGE_KNOWN = ("fever", "summary_ok")
+
+
 @pytest.mark.parametrize(
-    ("said", "reason"),
+    ("said", "when"),
     [
-        ("nurse", Reason.ASKED_PERSON),
-        ("i don't want to talk to a robot", Reason.DECLINED_MACHINE),
-        ("don't record me", Reason.DECLINED_RECORD),
-        ("no hablo inglés", Reason.LANGUAGE),
-        ("my mommy is asleep and i'm scared", Reason.CHILD_ALONE),
-        ("i am seven years old", Reason.CHILD_ALONE),
+        (said, when)
+        for said, reason in REASONS.items()
+        for when in ("emergency", "location", *AGE_KNOWN)
+        if reason is not Reason.CHILD_ALONE or when not in AGE_KNOWN
     ],
 )
-@pytest.mark.parametrize("when", ["emergency", "location", "fever", "summary_ok"])
-def test_a_nurse_without_argument_at_any_question(said: str, reason: Reason, when: str) -> None:
-    if reason is Reason.CHILD_ALONE and when in ("fever", "summary_ok"):
-        pytest.skip("the caller has said by then that they are forty-two")
-    going = until(when)
-    plan = going.say(said)
-    assert plan.nurse is reason
+def test_a_nurse_without_argument_at_any_question(said: str, when: str) -> None:
+    plan = until(when).say(said)
+    assert plan.nurse is REASONS[said]
     assert not plan.sayings
     assert not plan.ends_call
-    assert plan.withhold is (reason is Reason.DECLINED_RECORD)
+    assert plan.withhold is (plan.nurse is Reason.DECLINED_RECORD)
 
 
 def test_a_child_that_rings_for_itself_gets_a_nurse_and_a_parent_does_not() -> None:
@@ -210,7 +216,7 @@ def test_a_no_with_more_words_is_still_an_answer() -> None:
 def test_the_number_is_read_back_digit_by_digit_until_it_is_right() -> None:
     going = until("callback_ok")
     assert going.plan.sayings[0].text == "I have five five five, one two three, four five six seven."
-    assert (going.plan.sayings[0].prompt, going.plan.sayings[0].fallback) == (None, "say.noted")
+    assert (going.plan.sayings[0].prompt, going.plan.sayings[0].fallback) == (None, "say.number")
     assert prompts(going.say("no")) == ["ask.callback.again"]
     plan = going.say("five five five one two three four five six eight")
     assert plan.sayings[0].text.endswith("four five six eight.")
@@ -334,16 +340,16 @@ def test_what_the_classifier_understood_is_not_asked() -> None:
 
 def test_a_finding_answers_the_question_that_names_it() -> None:
     going = until("throat_closing")
-    question = next(
-        q for p in BOOKS["full"].protocols for q in p.questions if q.id == "fever" and p.id == "sore_throat"
-    )
-    object.__setattr__(question, "finding", "fever")
-    try:
-        going.say("no", known=Known(findings=(Finding(code="fever", assertion="denied", text="no fever", turn=2),)))
-    finally:
-        object.__setattr__(question, "finding", "")
-    assert going.asked[-1] == "worse"
-    assert going.values["fever"] == "no"
+    protocol = going.state.protocol
+    assert protocol is not None
+    asking = tuple(replace(q, finding="fever") if q.id == "fever" else q for q in protocol.questions)
+    book = replace(BOOKS["full"], protocols=(replace(protocol, questions=asking), BOOKS["full"].general()))
+    for assertion, value in (("denied", "no"), ("present", "yes"), ("uncertain", None)):
+        known = Known(findings=(Finding(code="fever", assertion=assertion, text="fever", turn=2),))
+        other = at(until("throat_closing"), book=book)
+        other.say("no", known=known)
+        assert other.values.get("fever") == value
+        assert other.asked[-1] == ("fever" if value is None else "worse")
 
 
 # --- the end
@@ -357,7 +363,16 @@ def test_after_the_goodbye_thanks_end_the_call_and_more_is_noted() -> None:
     assert (prompts(plan), plan.ends_call) == (["say.added"], True)
     assert going.values["added"] == "oh and i also have a cough"
     assert going.say("actually i want to talk to a nurse").nurse is Reason.ASKED_PERSON
-    assert prompts(going.say("say that again"))[-1] == "goodbye"
+    plan = going.say("say that again")
+    assert (prompts(plan)[-1], plan.ends_call) == ("goodbye", True)
+
+
+def test_a_question_after_the_goodbye_is_met_once_with_what_was_said_and_then_with_a_nurse() -> None:
+    going = walk("i have a sore throat")
+    plan = going.say("when will they call")
+    assert prompts(plan) == ["close.24h", "again.sore_throat", "close.number", "goodbye"]
+    assert (plan.ends_call, plan.tool) == (True, None)
+    assert going.say("and what can i do until then?").nurse is Reason.DISPOSITION
 
 
 def test_a_booking_asked_for_twice_has_the_same_key() -> None:

@@ -19,7 +19,16 @@ from triage.dialogue import answers as read
 from triage.dialogue.closing import arguments, decide, summary
 from triage.dialogue.numbers import phone_digits, read_digits
 from triage.dialogue.protocols import GENERAL, Protocol, load_protocols, match
-from triage.dialogue.reading import Intent, answer, correction_of, fits, foreign, intent_of, without_particle
+from triage.dialogue.reading import (
+    Intent,
+    answer,
+    correction_of,
+    fits,
+    foreign,
+    intent_of,
+    is_question,
+    without_particle,
+)
 from triage.dialogue.rules import holds
 from triage.dialogue.wording import Question, Wording, load_wording
 from triage.ports import Saying
@@ -134,6 +143,8 @@ class Interview:
     """Read-backs of the number that were wrong."""
     sorry: bool = False
     foreign: int = 0
+    questions: int = 0
+    """Questions of the caller's after the goodbye."""
 
     @classmethod
     def begin(cls, book: Book, *, call_id: str = "") -> "Interview":
@@ -264,19 +275,25 @@ class _Draft:
             case Intent.CHILD if self.state.age is None:
                 return Plan(nurse=Reason.CHILD_ALONE)
             case Intent.REPEAT:
-                return self._repeat()
+                return replace(self._repeat(), ends_call=self.state.stage is Stage.CLOSED)
             case Intent.HOLD:
                 return replace(self._plan(()), hold=True)
             case Intent.WHO_ARE_YOU:
-                return self._plan((self._line("say.machine"), *self._questions_of(self.state.said)))
+                return self._plan((self._line("say.machine"), *self.state.said), keep=False)
         return None
 
     def _repeat(self) -> Plan:
         return self._plan(self.state.said, keep=False)
 
     def _after_goodbye(self) -> Plan:
+        """Thanks end the call; a question is met once with what was said, then with a nurse; anything else is noted."""
         if intent_of(self.heard) is Intent.THANKS:
             return replace(self._plan((self._line("say.bye"),), keep=False), ends_call=True)
+        if is_question(self.heard):
+            self.state = replace(self.state, questions=self.state.questions + 1)
+            if self.state.questions > 1:
+                return Plan(nurse=Reason.DISPOSITION)
+            return replace(self._repeat(), ends_call=True)
         self._note("added", self.heard, self.heard)
         return replace(self._plan((self._line("say.added"),), keep=False), ends_call=True)
 
@@ -485,7 +502,7 @@ class _Draft:
         if again:
             return ()
         if question.id == "callback_ok":
-            return (Saying(f"I have {read_digits(self.state.values['callback'])}.", fallback="say.noted"),)
+            return (Saying(f"I have {read_digits(self.state.values['callback'])}.", fallback="say.number"),)
         if question.id == "summary_ok":
             assert self.state.protocol is not None
             return (Saying(summary(self.state.values, self.state.protocol), fallback="say.noted"),)
@@ -526,9 +543,6 @@ class _Draft:
 
     def _line(self, prompt: str, *, question: bool = False) -> Saying:
         return self.state.book.wording.saying(prompt, question=question)
-
-    def _questions_of(self, said: tuple[Saying, ...]) -> tuple[Saying, ...]:
-        return tuple(s for s in said if s.question)
 
     def _plan(self, sayings: tuple[Saying, ...], *, keep: bool = True) -> Plan:
         if keep and sayings:

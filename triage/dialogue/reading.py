@@ -153,6 +153,10 @@ _SPANISH = frozenset(
     }
 )
 _CLEARLY_SPANISH = _SPANISH - {"no", "me", "la", "es", "el", "un", "se", "para"}
+_ASKS = re.compile(
+    r"^(?:(?:and|but|so|wait|okay|ok|um|uh|sorry|no|yes) )*(?:when|what|what's|how|who|where|why|which|can (?:i|you|we|he|she)|"
+    r"could (?:i|you)|should (?:i|we|he|she)|do (?:i|you|we)|does|did|will (?:i|you|they|the|she|he)|is (?:it|that|there)|are (?:you|they))\b"
+)
 _PARTICLE = re.compile(
     r"^(?:(?:no|nope|nah|well|um|uh) )+(?=(?:i|i'm|i've|i've got|my|it's|it|he|he's|she|she's|his|her|we|our|just|but|only|there's|the)\b)"
 )
@@ -175,6 +179,11 @@ def intent_of(text: str) -> Intent | None:
         if pattern.search(said):
             return intent
     return None
+
+
+def is_question(text: str) -> bool:
+    """Whether the caller asks something."""
+    return text.rstrip().endswith("?") or _ASKS.match(answers.plain(text)) is not None
 
 
 def without_particle(text: str) -> str:
