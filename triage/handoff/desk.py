@@ -34,7 +34,7 @@ SCHEMA = 1
 WITHIN_S = {RungKind.REFER: 8.0, RungKind.DIAL: 15.0, RungKind.DESK: 15.0}
 """Seconds for an answer where the target declares none."""
 LONGEST_S = 60.0
-NEVER_DIALLED = frozenset({"000", "111", "112", "911", "988", "999"})
+NEVER_DIALLED = frozenset({"000", "112", "911", "988", "999"})
 """Emergency and crisis numbers: we say them, we never call them."""
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
