@@ -6,8 +6,9 @@ from pathlib import Path
 
 from audit.journal import Journal
 from audit.keyring import FileKeyring, Role
-from audit.store import SqliteStore
-from audit.writer import AuditWriter, Trouble
+from audit.store import DeferredStore, SqliteStore, Store
+from audit.trouble import Trouble
+from audit.writer import AuditWriter
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +42,20 @@ class AuditFolder:
         *,
         on_trouble: Callable[[Trouble], None] | None = None,
         inline: bool = False,
+        deferred: bool = False,
     ) -> AuditWriter:
         """A writer over this folder's store, journal and public key. `AuditWriter.close` frees all three.
 
+        `writer` must be unique among the processes that record into this folder at one time. With `deferred` a store
+        that cannot be opened now is tried again with every batch, and calls go to the journal meanwhile: for a worker,
+        which must carry calls even when it is restarted in the middle of an outage.
+
         Raises:
             KeyMissing: no usable public key.
-            StoreFailed: the store or the journal cannot be used.
+            StoreFailed: the journal cannot be used; or the store, unless `deferred`.
         """
         public_key = self.keyring(Role.WRITER).public_key()
-        store = SqliteStore(self.database)
+        store: Store = DeferredStore(lambda: SqliteStore(self.database)) if deferred else SqliteStore(self.database)
         try:
             journal = Journal(self.spool, writer)
         except BaseException:

@@ -52,6 +52,11 @@ class Journal:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self.size = os.fstat(self._fd).st_size
             _sync_folder(folder)
+        except BlockingIOError:
+            raise StoreFailed(
+                f"the journal {self.path} is in use: another program records into this folder under the same name; "
+                "end it or choose another folder with --data"
+            ) from None
         except OSError as error:
             raise StoreFailed(
                 f"the journal {self.path} cannot be written ({os.strerror(error.errno or 0)}): "

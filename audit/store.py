@@ -8,7 +8,7 @@ A chain that is closed takes no more records, and a place that is taken stays as
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
@@ -224,6 +224,48 @@ class SqliteStore:
         from audit.migrate import upgrade  # alembic and sqlmodel: only for a file of an older release
 
         upgrade(self.path)
+
+
+class DeferredStore:
+    """A store that is opened when it is first needed, and tried again until it opens."""
+
+    def __init__(self, opens: Callable[[], Store]) -> None:
+        self._opens = opens
+        self._store: Store | None = None
+
+    def append(self, rows: Sequence[Entry]) -> None:
+        """Open if need be, then write.
+
+        Raises:
+            Exception: it did not open, or did not write.
+        """
+        self._opened().append(rows)
+
+    def lease_numbers(self, writer: str, count: int) -> int:
+        """Open if need be, then lease.
+
+        Raises:
+            Exception: it did not open, or did not lease.
+        """
+        return self._opened().lease_numbers(writer, count)
+
+    def return_numbers(self, first: int, used: int) -> None:
+        """Return numbers that were leased from it.
+
+        Raises:
+            Exception: it did not open, or did not note it.
+        """
+        self._opened().return_numbers(first, used)
+
+    def close(self) -> None:
+        """Free it; idempotent."""
+        if self._store is not None:
+            self._store.close()
+
+    def _opened(self) -> Store:
+        if self._store is None:
+            self._store = self._opens()
+        return self._store
 
 
 def revision_of(connection: sqlite3.Connection) -> str | None:

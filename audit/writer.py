@@ -12,12 +12,10 @@ Rules, in one place:
  6. When the journal fails too, rows stay in memory, their receipts fail, and both are tried again.
 """
 
-import errno
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 from audit.chain import SegmentWriter, summary_job
@@ -28,51 +26,12 @@ from audit.receipt import Receipt
 from audit.records import Purpose
 from audit.spool import refuse_pending
 from audit.store import ChainState, Store
+from audit.trouble import Counts, Trouble, TroubleKind, code_of
 
 MAX_BATCH = 512
 """Receipts settled by one commit."""
 BLOCK_SIZE = 64
 """Numbers of the global sequence leased at a time."""
-
-
-class TroubleKind(StrEnum):
-    """What a pager wants to know."""
-
-    STORE_FAILED = "store_failed"  # it raised
-    STORE_HUNG = "store_hung"  # it did not answer
-    STORE_BACK = "store_back"  # the journal has joined; nothing is missing
-    JOURNAL_FAILED = "journal_failed"  # rows live in memory only
-    JOURNAL_DAMAGED = "journal_damaged"  # a line that was written does not read back
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """One report. Carries no payload."""
-
-    kind: TroubleKind
-    code: str = ""
-    """Class of the error, or its SQLite or system name."""
-
-
-@dataclass(slots=True)
-class Counts:
-    """What the writer has done. Read only."""
-
-    submitted: int = 0
-    """Rows."""
-    committed: int = 0
-    """Rows settled by the store."""
-    spooled: int = 0
-    """Rows settled by the journal."""
-    failed: int = 0
-    """Rows settled by neither."""
-    joined: int = 0
-    """Rows that went from the journal to the store."""
-    commits: int = 0
-    late: int = 0
-    """Batches that the journal took over because the store was late."""
-    failures: int = 0
-    """Errors of the store."""
 
 
 @dataclass(slots=True, eq=False)
@@ -327,7 +286,7 @@ class AuditWriter:
         except Exception as error:  # the boundary: whatever a store raises, the rows go to the journal
             with self._lock:
                 self.counts.failures += 1
-                self._give_up(TroubleKind.STORE_FAILED, _code(error))
+                self._give_up(TroubleKind.STORE_FAILED, code_of(error))
                 if not batch.taken_over:
                     self._spool(batch.items)
                 self._in_flight = None
@@ -356,7 +315,7 @@ class AuditWriter:
                 with self._lock:
                     self._in_flight = None
                     self.counts.failures += 1
-                    self._give_up(TroubleKind.STORE_FAILED, _code(error))
+                    self._give_up(TroubleKind.STORE_FAILED, code_of(error))
                 self._deliver()
                 if self._stopping.wait(self._retry_s):
                     return
@@ -379,7 +338,7 @@ class AuditWriter:
         try:
             self._journal.clear()
         except OSError as error:
-            self._report(TroubleKind.JOURNAL_FAILED, _code(error))
+            self._report(TroubleKind.JOURNAL_FAILED, code_of(error))
         self._spooling = False
         if self.outages % 2:
             self.outages += 1
@@ -435,7 +394,7 @@ class AuditWriter:
             self.counts.failed += len(entries)
             if not self._journal_down:
                 self._journal_down = True
-                self._report(TroubleKind.JOURNAL_FAILED, _code(error))
+                self._report(TroubleKind.JOURNAL_FAILED, code_of(error))
             for item in items:
                 item.receipt.settle(failed=True)
             return
@@ -465,11 +424,13 @@ class AuditWriter:
             self._store.append(rows)
         except Exception as error:  # the boundary, for want of a thread
             self.counts.failures += 1
-            self._give_up(TroubleKind.STORE_FAILED, _code(error))
+            self._give_up(TroubleKind.STORE_FAILED, code_of(error))
             self._spool(items)
             return
         self.counts.commits += 1
         self.counts.committed += len(rows)
+        if self._numbers_left() * 2 < self._block_size:
+            self._lease()
         for item in items:
             item.receipt.settle()
 
@@ -520,10 +481,3 @@ class AuditWriter:
             except IndexError:
                 return
             self._on_trouble(report)
-
-
-def _code(error: BaseException) -> str:
-    """A short code for a log line: never the error's text, which may quote values."""
-    if isinstance(error, OSError) and error.errno is not None:
-        return errno.errorcode.get(error.errno, type(error).__name__)
-    return str(getattr(error, "sqlite_errorname", "") or type(error).__name__)

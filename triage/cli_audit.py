@@ -183,12 +183,13 @@ def wipe(
     yes: Annotated[bool, typer.Option("--yes", help="Really do it.")] = False,
     data: DataFolder = None,
 ) -> None:
-    """Remove the demo's record, its keys and journals for good. Refused outside the demo profile."""
+    """Remove the demo's record, keys, journals, recordings and summaries for good. Refused outside the demo profile."""
     settings = _settings(context, data)
     if settings.profile != "demo":
         raise UsageError(f"profile {settings.profile}: a record that is not the demo's is never wiped")
     folder = _folder(settings.data_dir)
-    doomed = [path for path in (*sorted(folder.root.glob("audit.db*")), folder.keys, folder.spool) if path.exists()]
+    rooms = (folder.keys, folder.spool, folder.root / "calls")
+    doomed = [*sorted(folder.root.glob("audit.db*")), *(path for path in rooms if path.exists())]
     if not doomed:
         typer.echo(f"nothing to wipe in {folder.root}")
         return

@@ -11,7 +11,8 @@ from audit.journal import Journal
 from audit.receipt import Receipt
 from audit.records import Stage
 from audit.store import SqliteStore
-from audit.writer import AuditWriter, Trouble
+from audit.trouble import Trouble
+from audit.writer import AuditWriter
 from tests.audit.forge import WALL
 
 CALLS = [f"0197a2b0-{n:04x}-7000-8000-000000000000" for n in range(64)]

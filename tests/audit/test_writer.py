@@ -14,7 +14,8 @@ from audit.reader import Reader
 from audit.records import Stage
 from audit.spool import join_spool
 from audit.store import SqliteStore
-from audit.writer import AuditWriter, TroubleKind
+from audit.trouble import TroubleKind
+from audit.writer import AuditWriter
 from tests.audit.forge import WALL
 from tests.audit.stores import CALLS, Setup, places, say, settled
 
@@ -221,8 +222,9 @@ def test_numbers_go_on_where_the_last_writer_stopped(tmp_path: Path) -> None:
     writer.close()
 
 
-def test_more_calls_than_a_block_has_numbers(tmp_path: Path) -> None:
-    setup = Setup(tmp_path, block_size=4)
+@pytest.mark.parametrize("inline", [False, True])
+def test_more_calls_than_a_block_has_numbers(tmp_path: Path, inline: bool) -> None:
+    setup = Setup(tmp_path, block_size=4, inline=inline)
     numbers = []
     for name in CALLS[:20]:
         call = open_call(setup.writer, name)
@@ -306,3 +308,22 @@ def test_a_folder_opens_and_frees_everything(tmp_path: Path) -> None:
     writer.close()
     writer.close()
     folder.open_writer("w1").close()
+
+
+def test_a_worker_that_starts_in_an_outage_carries_calls_all_the_same(tmp_path: Path) -> None:
+    folder = AuditFolder(tmp_path)
+    folder.keyring().ensure()
+    folder.database.mkdir()  # cannot be opened
+    with pytest.raises(StoreFailed):
+        folder.open_writer("w1")
+    writer = folder.open_writer("w1", deferred=True, inline=True)
+    call = open_call(writer)
+    assert say(call, 1).spooled
+    folder.database.rmdir()
+    assert not say(call, 2).spooled
+    call.finish(monotonic_ns=3, wall_ns=WALL)
+    writer.close()
+    reader = Reader(SqliteStore(folder.database), folder.keyring())
+    proven = reader.verify(CALLS[0])
+    assert (proven.opened, proven.gaps) == (6, (1,)), "provisional genesis, then the gap, then back"
+    assert reader.calls()[0].number is None
