@@ -8,12 +8,14 @@ from pathlib import Path
 
 from fsm import effects as fx
 from fsm import events as ev
+from fsm.events import Rung
 from triage.audio import read_wav
 from triage.clock import Clock
 from triage.demo.patient import Cue, Patient
 from triage.demo.patient import Utterance as Deed
 from triage.demo.scenario import NurseSpec, Scenario, Utterance
 from triage.errors import AssetError
+from triage.handoff.desk import FileDesk, Target
 from triage.lines.impairments import Impairments
 from triage.lines.nurse_phones import NursePhone
 from triage.lines.simulated import SimulatedLine
@@ -106,6 +108,25 @@ def phones_of(nurses: Sequence[NurseSpec], lines: CallerLines) -> dict[str, Nurs
             key_after_s=nurse.accepts_after_s,
         )
     return phones
+
+
+def desk_of(nurses: Sequence[NurseSpec]) -> FileDesk:
+    """The nurse desk of a scenario: its targets in the order of its file, packets kept in memory."""
+    return FileDesk(
+        tuple(
+            Target(
+                Rung(
+                    kind=nurse.kind,
+                    target=nurse.target,
+                    declared=nurse.declared,
+                    answer_within_s=nurse.answer_within_s,
+                    gives_person_sign=nurse.gives_person_sign,
+                ),
+                uri=f"sip:{nurse.target}@nurses.invalid",
+            )
+            for nurse in nurses
+        )
+    )
 
 
 def line_of(

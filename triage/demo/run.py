@@ -30,7 +30,6 @@ from triage.clock import run as run_loop
 from triage.config import Settings
 from triage.demo import cast
 from triage.demo.call_log import CallLog
-from triage.demo.desk import ScenarioDesk
 from triage.demo.patient import Patient
 from triage.demo.report import Ending, print_report
 from triage.demo.scenario import Scenario
@@ -43,6 +42,7 @@ from triage.lines.nurse_phones import NursePhone
 from triage.ports import LanguageModel, TextToSpeech
 from triage.stages.flite_tts import FliteTextToSpeech
 from triage.stages.silero import SileroVoiceActivity
+from triage.tools import FakeTools
 from triage.trace import Noted
 from triage.watch import Watch
 
@@ -177,7 +177,7 @@ async def _live(stage: _Stage, console: Console) -> Finished:
     clock, scenario, clips = Clock(), stage.scenario, stage.engines.clips
     stage.call_id = new_call_id(clock.wall_ns())
     line = cast.line_of(scenario, clock, stage.patient, stage.phones, stage.seed)
-    desk = ScenarioDesk(scenario.nurses)
+    desk = cast.desk_of(scenario.nurses)
     screen = stage.screen = Screen(
         scenario.title,
         recogniser=stage.recogniser,
@@ -199,7 +199,7 @@ async def _live(stage: _Stage, console: Console) -> Finished:
             vad=SileroVoiceActivity.load(),
             stt=cast.recogniser_of(stage.recogniser, stage.patient, clock),
             desk=desk,
-            tools=cast.tools_of(stage.folder.root),
+            tools=FakeTools(),
             media_during_refer=scenario.line.media_during_refer,
         ),
         clock,
