@@ -10,7 +10,7 @@ from fsm.call import Call
 from fsm.draft import Draft
 from fsm.effects import Effect
 from fsm.guards import attempt_of
-from fsm.plans_handoff import send_packet
+from fsm.plans_handoff import change_attempt, send_packet
 from fsm.states import Declared, Phase, Reason
 from fsm.states import TimerName as T
 from fsm.timers import CALLBACK_WITHIN_S
@@ -148,6 +148,7 @@ def drain_over(call: Call, event: ev.TimerFired) -> Outcome:
 def person_came(call: Call, event: ev.NurseAccepted) -> Outcome:
     """A person has the caller."""
     draft = Draft(call)
+    change_attempt(draft, event.attempt, person=True)
     draft.cancel(T.PERSON_SIGN)
     _seal_when_done(draft)
     return draft.outcome()

@@ -304,14 +304,15 @@ def number_instead(call: Call, event: ev.EffectFailed) -> Outcome:
 def hold_nurse(call: Call, event: ev.TransferAnswered) -> Outcome:
     """A nurse answered on our leg: one line for her alone, and she accepts by key. Voicemail does not."""
     draft = Draft(call)
-    _change_attempt(draft, event.attempt, held=True)
+    change_attempt(draft, event.attempt, held=True)
     draft.order(fx.Whisper(attempt=event.attempt))
     if event.attempt == call.handoff.current:
         _guard_attempt(draft)
     return draft.outcome()
 
 
-def _change_attempt(draft: Draft, number: int, *, held: bool | None = None, person: bool | None = None) -> None:
+def change_attempt(draft: Draft, number: int, *, held: bool | None = None, person: bool | None = None) -> None:
+    """Note something of one open attempt."""
     changed = tuple(
         Attempt(
             number=a.number,
@@ -329,7 +330,7 @@ def _change_attempt(draft: Draft, number: int, *, held: bool | None = None, pers
 def note_person(call: Call, event: ev.NurseAccepted) -> Outcome:
     """A person at the desk takes what the carrier is still transferring."""
     draft = Draft(call)
-    _change_attempt(draft, event.attempt, person=True)
+    change_attempt(draft, event.attempt, person=True)
     return draft.outcome()
 
 
