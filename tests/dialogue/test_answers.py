@@ -8,7 +8,7 @@ from triage.dialogue import answers
 @pytest.mark.parametrize(
     ("said", "value"),
     [
-        ("yes", "yes"), ("Yeah, a bit.", "yes"), ("I do", "yes"), ("uh yes he is", "yes"), ("a little", "yes"), ("sometimes", "yes"),
+        ("yes", "yes"), ("Yeah, a bit.", "yes"), ("I do", "yes"), ("uh yes he is", "yes"), ("a little", "yes"), ("i can a bit", "yes"), ("he can't", "no"), ("sometimes", "yes"),
         ("no", "no"), ("Nope.", "no"), ("not really", "no"), ("no just a cough", "no"), ("I don't think so", "no"), ("none", "no"),
         ("she doesn't", "no"), ("not that i know of", "no"),
         ("maybe", "maybe"), ("it could be", "maybe"), ("i guess", "maybe"),
@@ -55,7 +55,7 @@ def test_who_the_patient_is(said: str, asked: bool, value: str | None) -> None:
 @pytest.mark.parametrize(
     ("said", "value"),
     [("female", "female"), ("a woman", "female"), ("he's a boy", "male"), ("daughter", "female"), ("male", "male"),
-     ("someone else", None), ("my son and my daughter", None)],
+     ("i'm thirty", None), ("m", "male"), ("someone else", None), ("my son and my daughter", None)],
 )  # fmt: skip
 def test_sex(said: str, value: str | None) -> None:
     assert answers.sex(said) == value

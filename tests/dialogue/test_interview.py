@@ -158,6 +158,24 @@ def test_not_knowing_is_an_answer_where_it_may_be_one() -> None:
     assert going.values["onset"] == "unknown"
 
 
+def test_a_number_or_an_age_that_comes_late_is_still_taken() -> None:
+    going = until("location", {"callback": "i don't know"})
+    plan = going.say("oh it's five five five one two three four")
+    assert plan.question_id == "callback_ok"
+    assert going.say("yes").question_id == "location"
+    going = until("sex", {"age": "purple"})
+    assert going.values["age"] == "unknown"
+    assert going.say("i'm thirty").question_id == "sex"
+    assert (going.values["age"], going.values.get("sex")) == ("30 years", None)
+
+
+def test_a_word_that_is_no_time_is_no_onset_until_it_is_said_twice() -> None:
+    going = until("onset")
+    assert prompts(going.say("a girl")) == ["ask.onset.again"]
+    assert going.say("when i came home").question_id == "throat_closing"
+    assert going.values["onset"] == "when i came home"
+
+
 def test_say_that_again_says_it_again_and_counts_nothing() -> None:
     going = until("callback_ok")
     before = going.plan

@@ -15,13 +15,13 @@ _YES = re.compile(
     r"^(?:(?:well|oh|um|uh|er|erm|so|and|god|actually|i think)\s+)*"
     r"(?:yes|yeah|yep|yup|ya|yah|sure|correct|right|exactly|definitely|absolutely|of course|indeed|uh huh|that's right|"
     r"that is right|that's correct|affirmative|i do|i am|i have|i did|he is|she is|he does|she does|he has|she has|"
-    r"it is|it does|it has|there is|they are|they do|they have|a little|a bit|a lot|some|sometimes|slightly|kind of|"
+    r"it is|it does|it has|it can|i can|he can|she can|they can|we can|there is|they are|they do|they have|a little|a bit|a lot|some|sometimes|slightly|kind of|"
     r"sort of|quite|very)\b"
 )
 _NO = re.compile(
     r"^(?:(?:well|oh|um|uh|er|erm|so|and|god|actually|i think)\s+)*"
     r"(?:no|nope|nah|not|none|nothing|never|negative|neither|i don't|i do not|i'm not|i am not|i haven't|i have not|"
-    r"he isn't|she isn't|he's not|she's not|he doesn't|she doesn't|he hasn't|she hasn't|it isn't|it's not|it doesn't|"
+    r"he isn't|she isn't|he's not|she's not|he doesn't|she doesn't|he hasn't|she hasn't|it isn't|it's not|it doesn't|i can't|i cannot|he can't|she can't|they can't|it can't|he cannot|she cannot|"
     r"there isn't|there is no|there's no|there's none|they aren't|they don't|don't think so|i don't think so|"
     r"all normal)\b"
 )
@@ -157,8 +157,8 @@ def who(text: str, *, asked: bool = False) -> str | None:
 def sex(text: str) -> str | None:
     """Male or female, said outright or by the word for the person."""
     said = plain(text)
-    female = re.search(rf"\b(?:{_FEMALE}|she|she's|her|f)\b", said)
-    male = re.search(rf"\b(?:{_MALE}|he|he's|him|m)\b", said)
+    female = re.search(rf"\b(?:{_FEMALE}|she|she's|her)\b|^f$", said)
+    male = re.search(rf"\b(?:{_MALE}|he|he's|him)\b|^m$", said)
     if bool(female) == bool(male):
         return None
     return "female" if female else "male"

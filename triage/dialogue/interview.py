@@ -9,16 +9,14 @@ Order and wording are data (`wording.toml`, `protocols/`). What a turn does, fir
 5. a disposition of `nurse_now` ends the questions, else the next question, else read-back, booking and goodbye.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import replace
 
 from classifiers.assessment import Known
 from fsm.states import Reason
 from triage.dialogue import answers as read
 from triage.dialogue.closing import arguments, decide, summary
 from triage.dialogue.numbers import phone_digits, read_digits
-from triage.dialogue.protocols import GENERAL, Protocol, load_protocols, match
+from triage.dialogue.protocols import match
 from triage.dialogue.reading import (
     Intent,
     answer,
@@ -30,8 +28,11 @@ from triage.dialogue.reading import (
     without_particle,
 )
 from triage.dialogue.rules import holds
-from triage.dialogue.wording import Question, Wording, load_wording
+from triage.dialogue.state import Answer, Book, Interview, Plan, Stage, ToolCall
+from triage.dialogue.wording import Question
 from triage.ports import Saying
+
+__all__ = ["OPENING", "Answer", "Book", "Interview", "Plan", "Stage", "ToolCall", "opening", "take_turn"]
 
 OPENING = ("greeting", "greeting_number", "ask.emergency")
 CHILD_YEARS = 13
@@ -41,171 +42,6 @@ TRIES = 2
 """How often one question is asked."""
 UNHEARD = 2
 """How often a question is put again because the caller spoke over it, before their words count as the answer."""
-
-
-class Stage(StrEnum):
-    """How far the interview is."""
-
-    ASKING = "asking"
-    CHANGING = "changing"  # asked what the read-back got wrong
-    CLOSED = "closed"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One thing learned, and from which words."""
-
-    slot: str
-    """Id of the question."""
-    value: str
-    """As rules read it; "unknown" where it could not be understood."""
-    text: str
-    """The caller's words."""
-    turn: int
-    status: str = "given"
-    """given, inferred (not asked for), unknown, corrected, unconfirmed."""
-
-
-@dataclass(frozen=True, slots=True)
-class ToolCall:
-    """A tool the rules want run before the sayings."""
-
-    name: str
-    arguments: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to say and do about one turn."""
-
-    sayings: tuple[Saying, ...] = ()
-    question: str = ""
-    """The question now asked; empty when none is."""
-    question_id: str = ""
-    phase: str = "open"
-    """Kind of answer expected: yes_no, number, spelling, open."""
-    ends_call: bool = False
-    nurse: Reason | None = None
-    tool: ToolCall | None = None
-    otherwise: "Plan | None" = None
-    """Instead of all this, when the tool fails: nothing may be promised then."""
-    hold: bool = False
-    """The caller asked for time."""
-    withhold: bool = False
-    """The caller declined the record."""
-    findings: tuple[Answer, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class Book:
-    """Everything fixed: wording, protocols, order of the questions."""
-
-    wording: Wording
-    protocols: tuple[Protocol, ...]
-    steps: tuple[str, ...]
-
-    @classmethod
-    def load(cls, region: str = "us", *, order: str = "full") -> "Book":
-        """Read what ships.
-
-        Raises:
-            AssetError: a file or field is missing or wrong.
-        """
-        wording = load_wording(region)
-        return cls(wording, load_protocols(), wording.orders[order])
-
-    def general(self) -> Protocol:
-        """For a complaint that no other protocol knows."""
-        return next(p for p in self.protocols if p.id == GENERAL)
-
-
-@dataclass(frozen=True)
-class Interview:
-    """Where the interview stands."""
-
-    book: Book
-    call_id: str = ""
-    answers: tuple[Answer, ...] = ()
-    pending: str = "emergency"
-    """Id of the question that was asked last."""
-    tries: int = 1
-    """How often it was asked."""
-    unheard: int = 0
-    last_slot: str = ""
-    """What a correction would correct."""
-    stage: Stage = Stage.ASKING
-    said: tuple[Saying, ...] = field(default=(), compare=False)
-    """For "say that again"."""
-    asked: int = 1
-    """Questions put so far, each once."""
-    disclosures: int = 0
-    rejected: int = 0
-    """Read-backs of the number that were wrong."""
-    sorry: bool = False
-    foreign: int = 0
-    questions: int = 0
-    """Questions of the caller's after the goodbye."""
-
-    @classmethod
-    def begin(cls, book: Book, *, call_id: str = "") -> "Interview":
-        """A call's beginning: the greeting has been ordered, and with it the first question."""
-        return cls(book, call_id, said=(book.wording.asks["emergency"].saying(),))
-
-    @property
-    def values(self) -> dict[str, str]:
-        """Slot or question id -> value."""
-        return {a.slot: a.value for a in self.answers}
-
-    def get(self, slot: str) -> Answer | None:
-        """What is known about one slot."""
-        return next((a for a in self.answers if a.slot == slot), None)
-
-    @property
-    def age(self) -> read.Age | None:
-        """The patient's, when known."""
-        value = self.values.get("age", "unknown")
-        return None if value == "unknown" else read.Age.parse(value)
-
-    @property
-    def protocol(self) -> Protocol | None:
-        """The complaint's; follows the age where that changes it. None until there is a complaint."""
-        complaint = self.get("complaint")
-        if complaint is None:
-            return None
-        return match(self.book.protocols, complaint.text, self.age) or self.book.general()
-
-    @property
-    def other(self) -> bool:
-        """Whether the patient is not the caller."""
-        return self.values.get("who", "self") not in ("self", "unknown")
-
-    @property
-    def pending_question(self) -> Question | None:
-        """The question asked last."""
-        if self.pending in self.book.wording.asks:
-            return self.book.wording.asks[self.pending]
-        protocol = self.protocol
-        return next((q for q in protocol.questions if q.id == self.pending), None) if protocol else None
-
-    @property
-    def question(self) -> str:
-        """Its text; empty when none is open."""
-        return next((s.text for s in reversed(self.said) if s.question), "")
-
-    @property
-    def phase(self) -> str:
-        """Kind of answer expected now."""
-        question = self.pending_question
-        return question.phase if question and self.stage is Stage.ASKING else "open"
-
-    def with_answer(self, slot: str, value: str, text: str, turn: int, status: str = "given") -> "Interview":
-        """With one answer added, or in place of the one before."""
-        kept = tuple(a for a in self.answers if a.slot != slot)
-        return replace(self, answers=(*kept, Answer(slot, value, text, turn, status)))
-
-    def without(self, *slots: str) -> "Interview":
-        """With these forgotten."""
-        return replace(self, answers=tuple(a for a in self.answers if a.slot not in slots))
 
 
 def opening() -> tuple[str, ...]:
@@ -338,16 +174,18 @@ class _Draft:
         text = without_particle(self.heard) if state.phase == "yes_no" else self.heard
         if state.get("complaint") is None and (match(state.book.protocols, text, None) or self._child_fever(text)):
             self._note("complaint", text, text, "inferred" if state.pending != "complaint" else "given")
-            if self.state.get("onset") is None and (began := read.onset(text)):
+            if self._open("onset") and (began := read.onset(text)):
                 self._note("onset", began, text, "inferred")
-            if self.state.get("who") is None and (patient := read.who(text)):
+            if self._open("who") and (patient := read.who(text)):
                 self._note("who", patient, text, "inferred")
-        if self.state.get("age") is None and (found := read.age(text)):
+        if self._open("callback") and state.pending != "callback" and (number := phone_digits(text)):
+            self._note("callback", number, text, "inferred")
+        if self._open("age") and (found := read.age(text)):
             self._note("age", str(found), text, "inferred")
         patient = self.state.values.get("who", "")
-        if self.state.get("sex") is None and (told := read.sex(patient)):
+        if self._open("sex") and (told := read.sex(patient)):
             self._note("sex", told, text, "inferred")
-        if self.state.get("pregnant") is None and (expecting := read.pregnant(text)):
+        if self._open("pregnant") and (expecting := read.pregnant(text)):
             self._note("pregnant", expecting, text, "inferred")
         if known is not None:
             self._take_over(known)
@@ -358,12 +196,12 @@ class _Draft:
     def _take_over(self, known: Known) -> None:
         """What the classifier has understood fills what nobody was asked yet; its words stay the caller's."""
         for name, value, turn in known.qualifiers:
-            if name in ("age_days", "age_years") and self.state.get("age") is None and _is_number(value):
+            if name in ("age_days", "age_years") and self._open("age") and _is_number(value):
                 found = read.Age(float(value), "day" if name == "age_days" else "year")
                 self._note("age", str(found), value, "inferred", turn)
-            elif name == "sex" and value in ("male", "female") and self.state.get("sex") is None:
+            elif name == "sex" and value in ("male", "female") and self._open("sex"):
                 self._note("sex", value, value, "inferred", turn)
-            elif name in ("pregnant", "postpartum") and value == "yes" and self.state.get("pregnant") is None:
+            elif name in ("pregnant", "postpartum") and value == "yes" and self._open("pregnant"):
                 self._note("pregnant", "yes", name, "inferred", turn)
         protocol = self.state.protocol
         for question in protocol.questions if protocol else ():
@@ -394,6 +232,8 @@ class _Draft:
         self.state = replace(state, unheard=0)
         if question.id == "callback_ok":
             return self._number_confirmed()
+        if question.kind == "open" and self._just_learned("callback"):
+            return self._go_on()  # the words were a telephone number, not an answer
         value = answer(question, self.heard)
         if value is None and question.id == "emergency" and self.state.get("complaint") is not None:
             value = "unknown" if self.state.tries > 1 else "not_said"
@@ -540,6 +380,14 @@ class _Draft:
 
     def _note(self, slot: str, value: str, text: str, status: str = "given", turn: int | None = None) -> None:
         self.state = self.state.with_answer(slot, value, text, self.turn if turn is None else turn, status)
+
+    def _open(self, slot: str) -> bool:
+        """Whether a slot is not known: never asked, or asked in vain."""
+        return self.state.values.get(slot, "unknown") == "unknown"
+
+    def _just_learned(self, slot: str) -> bool:
+        found = self.state.get(slot)
+        return found is not None and found.turn == self.turn
 
     def _line(self, prompt: str, *, question: bool = False) -> Saying:
         return self.state.book.wording.saying(prompt, question=question)

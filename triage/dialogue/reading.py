@@ -220,7 +220,8 @@ def answer(question: Question, text: str) -> str | None:
             degrees = answers.temperature_c(text)
             return None if degrees is None else f"{degrees:g}"
         case "onset":
-            return answers.onset(text) or answers.free_text(text)
+            told = len(said.split()) >= 3 and answers.yes_no(text) is None
+            return answers.onset(text) or (answers.free_text(text) if told else None)
         case _:
             if answers.nothing(text):
                 return "none"
