@@ -16,6 +16,8 @@ from classifiers.assessment import Assessment
 from fsm.machine import Step
 from triage.ports import Receipt, Transcript
 
+NOTE_FINDING = "note_finding"
+"""Name of the tool record that holds one answer of the interview."""
 VERSION = 1
 """Version of the payloads written here."""
 
@@ -110,6 +112,14 @@ class Recorder:
                 "suppressed": suppressed,
             },
             turn=turn,
+        )
+
+    def answer(self, slot: str, value: str, text: str, status: str, *, turn: int) -> None:
+        """One thing that the interview learned, and from which words."""
+        if self.withhold:
+            value, text = ("unknown" if value == "unknown" else "withheld"), ""
+        self.write(
+            Stage.TOOL, {"name": NOTE_FINDING, "slot": slot, "value": value, "text": text, "status": status}, turn=turn
         )
 
     def note_error(self, where: str, code: str) -> None:

@@ -329,9 +329,16 @@ class Replies:
         if draft is None or draft.committed:
             return
         draft.committed = True
+        self._note_answers(self.interview, draft.after)
         self.interview = draft.after
         for turn in [turn for turn in self._unanswered if turn <= draft.turn]:
             self.history.append(LineSaid("caller", self._unanswered.pop(turn), turn))
+
+    def _note_answers(self, before: Interview, after: Interview) -> None:
+        """Write down what the interview has learned since."""
+        for answer in after.answers:
+            if answer not in before.answers:
+                self.recorder.answer(answer.slot, answer.value, answer.text, answer.status, turn=answer.turn)
 
     def heard(self, audible: Audible) -> None:
         """A playback is over: write down and remember exactly what was audible of it."""

@@ -220,7 +220,7 @@ class Runtime:
             case fx.ResumePlayout():
                 rooms.playout.resume()
             case fx.FlushPlayout():
-                rooms.playout.flush()
+                rooms.playout.flush(through=self.call.flushed)
             case fx.MakeReply():
                 rooms.speaking.make(effect)
             case fx.CancelReply():
@@ -367,7 +367,9 @@ class Runtime:
             raise
         except Exception as error:
             self._rooms.record.note_error(stage, type(error).__name__)
-            self.tell(ev.EffectFailed(at_ns=self.now_ns(), effect="Transcribe" if stage == "stt" else "Carry", stage=stage))
+            self.tell(
+                ev.EffectFailed(at_ns=self.now_ns(), effect="Transcribe" if stage == "stt" else "Carry", stage=stage)
+            )
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         """Run something in the call's TaskGroup; what it lets escape ends the call, so it must catch its own errors."""
@@ -399,7 +401,7 @@ class Runtime:
         self._last_resort = True
         rooms = self._rooms
         rooms.record.note_error("step", type(error).__name__)
-        rooms.playout.flush()
+        rooms.playout.flush(through=self.call.flushed)
         apology = rooms.clips.clip("apology")
         rooms.playout.append(1_000_000, apology.pcm, text=apology.text, words=apology.words, prompt=apology.id)
         self.page("machine_failed")
