@@ -185,6 +185,8 @@ class AuditWriter:
     ) -> SegmentWriter:
         """Open the last segment of a chain, for the summary; end it with `SegmentWriter.close`.
 
+        A call that came in an outage gets its number in the global sequence here, and the chain says so.
+
         Raises:
             SegmentFinished: the chain is closed.
             StoreFailed: the store knows no record of it, or not all.
@@ -196,20 +198,21 @@ class AuditWriter:
         refuse_pending(self._journal.path.parent, state.call)
         if not state.heads or not state.whole:
             raise StoreFailed(f"records of call {state.call} are missing in the store: let the journals join first")
-        return SegmentWriter(
-            self,
-            self._public_key,
-            state.call,
-            purpose=Purpose.SUMMARY,
-            monotonic_ns=monotonic_ns,
-            wall_ns=wall_ns,
-            number=state.number,
-            segment=len(state.heads),
-            opens_from=state.heads[-1],
-            payload=payload,
-            versions=versions,
-            before=(state.heads, state.counts),
-        )
+        with self._lock:
+            return SegmentWriter(
+                self,
+                self._public_key,
+                state.call,
+                purpose=Purpose.SUMMARY,
+                monotonic_ns=monotonic_ns,
+                wall_ns=wall_ns,
+                number=self._next_number() if state.number is None else state.number,
+                segment=len(state.heads),
+                opens_from=state.heads[-1],
+                payload=payload,
+                versions=versions,
+                before=(state.heads, state.counts),
+            )
 
     # --- the queue
 

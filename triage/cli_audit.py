@@ -49,9 +49,9 @@ def list_calls(context: typer.Context, data: DataFolder = None) -> None:
 
     with _opened(context, data) as (folder, store):
         reader = _reader(folder, store)
-        table = Table()
-        for name in ("number", "call", "began (UTC)", "records", "segments", "chain"):
-            table.add_column(name, no_wrap=name == "call", justify="left" if name in ("call", "chain") else "right")
+        table = Table(box=None, padding=(0, 1, 0, 0))
+        for name in ("no.", "call", "hour (UTC)", "records", "seg.", "chain"):
+            table.add_column(name, no_wrap=True, justify="left" if name in ("call", "chain") else "right")
         for call in reader.calls():
             began = datetime.fromtimestamp(call.bucket * 3600, UTC)
             state = "erased" if call.erased else "closed" if call.closed else "open"
@@ -333,7 +333,9 @@ def _trail(call: str, records: "list[OpenedRecord]", *, everything: bool) -> Any
                 table.add_section()
             turn = content.turn
         since = "" if record.header.opens is not None else f"{(content.monotonic_ns - began) / 1e9:.3f} s"
-        table.add_row(str(turn), since, content.stage.value, Text(_words_of(content.stage.value, content.payload)))
+        table.add_row(
+            str(turn), since, content.stage.value, Text(_words_of(content.stage.value, content.payload, began))
+        )
     return table
 
 
@@ -341,26 +343,42 @@ def _quiet(stage: str, payload: Mapping[str, Any]) -> bool:
     return stage in _QUIET or (stage == "step" and payload.get("before") == payload.get("after"))
 
 
-def _words_of(stage: str, payload: Mapping[str, Any]) -> str:
+def _words_of(stage: str, payload: Mapping[str, Any], began_ns: int) -> str:
     """One record in words: the telling field first, then the rest that is plain."""
     if stage == "step":
         event, effects = payload.get("event"), payload.get("effects")
         cause = event.get("type", "?") if isinstance(event, dict) else "?"
         orders = [str(effect.get("type", "?")) for effect in effects or () if isinstance(effect, dict)]
         return f"{payload.get('before')} -> {payload.get('after')} on {cause}: {', '.join(orders) or 'nothing to do'}"
+    skipped = {"v", "words"}
     if "text_withheld" in payload:
         head = f"(withheld: {payload['text_withheld'].get('length', '?')} characters)"
+        skipped.add("text_withheld")
     elif isinstance(payload.get("text"), str):
         head = f'"{payload["text"]}"'
+        skipped |= {"text", *(("ordered",) if payload.get("ordered") == payload["text"] else ())}
     elif stage == "assessment":
         head = f"{payload.get('level', '?')} / {payload.get('category', '?')}"
+        skipped |= {"level", "category"}
     else:
-        head = ""
-    skipped = {"text", "text_withheld", "words", "v", *(("level", "category") if stage == "assessment" else ())}
+        head = str(payload.get("event", ""))
+        skipped.add("event")
+    if isinstance(packet := payload.get("packet"), dict):
+        skipped |= {"packet"}
+        sections = ("situation", "background", "assessment", "recommendation")
+        head = "\n".join([head, *(f"  {name}: {_plain(packet.get(name, {}))}" for name in sections)])
     rest = [
-        f"{name}={_plain(value)}" for name, value in sorted(payload.items()) if name not in skipped and _told(value)
+        _named(name, value, began_ns) for name, value in sorted(payload.items()) if name not in skipped and _told(value)
     ]
     return "  ".join(part for part in (head, " ".join(rest)) if part)
+
+
+def _named(name: str, value: Any, began_ns: int) -> str:
+    if name == "at_ns" and isinstance(value, int):
+        return f"at {(value - began_ns) / 1e9:.3f} s"
+    if name.endswith("_ns") and isinstance(value, int):
+        return f"{name.removesuffix('_ns')}={value / 1e6:.0f} ms"
+    return f"{name}={_plain(value)}"
 
 
 def _told(value: Any) -> bool:
@@ -369,7 +387,7 @@ def _told(value: Any) -> bool:
 
 def _plain(value: Any) -> str:
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{name}: {_plain(inner)}" for name, inner in value.items() if _told(inner)) + "}"
+        return ", ".join(f"{name}: {_plain(inner)}" for name, inner in value.items() if _told(inner))
     if isinstance(value, list):
         return "[" + ", ".join(map(_plain, value)) + "]"
     return str(value)

@@ -211,6 +211,27 @@ def test_a_call_that_comes_in_an_outage_gets_a_provisional_number(tmp_path: Path
     assert reader.calls()[0].number is None
 
 
+def test_a_provisional_call_gets_its_number_with_the_summary(tmp_path: Path) -> None:
+    setup = Setup(tmp_path, inline=True)
+    setup.writer.close()
+    setup.store = type(setup.store)(setup.folder.database)
+    setup.store.error = OSError("down since the start")
+    writer = setup.another("w2", inline=True)
+    call = open_call(writer)
+    call.finish(monotonic_ns=1, wall_ns=WALL)
+    setup.store.error = None
+    settled(open_call(writer, CALLS[1]).opened)  # joins the journal
+    state = setup.store.inner.chain_state(CALLS[0])
+    assert state is not None
+    assert state.number is None
+    summary = writer.open_summary(state, monotonic_ns=2, wall_ns=WALL)
+    summary.close(monotonic_ns=3, wall_ns=WALL)
+    writer.close()
+    reader = Reader(SqliteStore(setup.folder.database), setup.keyring)
+    assert all(proven.opened for proven in reader.verify_all())
+    assert {call.call: call.number for call in reader.calls()}[CALLS[0]] == 1
+
+
 def test_numbers_go_on_where_the_last_writer_stopped(tmp_path: Path) -> None:
     setup = Setup(tmp_path)
     for name in CALLS[:3]:
