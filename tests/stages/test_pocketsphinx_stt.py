@@ -1,9 +1,11 @@
 """Promise: the offline recogniser hears the key phrases of synthetic callers, is fed only voice, and its end is told."""
 
+import gzip
 import json
 import os
 import signal
 import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from triage.audio import frames, read_wav, silence
 from triage.clock import busy_hook, run
 from triage.errors import TimedOut, Unavailable
 from triage.ports import FRAME, RATE, Pcm, Transcript
-from triage.stages.pocketsphinx_stt import HESITATIONS, NO_WHEEL, PocketsphinxSpeechToText
+from triage.stages.pocketsphinx_stt import HESITATIONS, NO_WHEEL, PocketsphinxSpeechToText, language_files
 
 
 async def final_of(stt: PocketsphinxSpeechToText) -> Transcript:
@@ -115,6 +117,25 @@ class TestEngine:
             return final
 
         assert run(call(), virtual=False).text == "yes"
+
+    @pytest.mark.parametrize("content", [None, b"", b"no gzip", gzip.compress(b"no ARPA")])
+    def test_a_missing_or_broken_language_model_is_told_with_the_remedy(
+        self, content: bytes | None, tmp_path: Path
+    ) -> None:
+        model, extra = tmp_path / "model.gz", language_files()[1]
+        if content is not None:
+            model.write_bytes(content)
+
+        async def call() -> None:
+            stt = PocketsphinxSpeechToText(busy=busy_hook("stt"), language=(model, extra))
+            with pytest.raises(Unavailable) as caught:
+                await stt.start()
+            assert str(caught.value) == "stt: its language model is missing or broken; install the package again"
+            await stt.close()
+            with pytest.raises(Unavailable):
+                await final_of(stt)
+
+        run(call(), virtual=True)
 
     @pytest.mark.skipif(not SHARED.is_dir(), reason="no sibling data folder; set TRIAGE_SHARED")
     @pytest.mark.parametrize(

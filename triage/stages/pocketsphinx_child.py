@@ -106,7 +106,7 @@ def main() -> None:
     try:
         decoder = load(*sys.argv[1:4])
     except Exception as error:
-        reply(out, b"X", "no wheel" if isinstance(error, ImportError) else "cannot load its model")
+        reply(out, b"X", "no wheel" if isinstance(error, ImportError) else "model")
         return
     reply(out, b"R")
     try:

@@ -28,6 +28,7 @@ STEP = 5
 """Frames per piece sent to the engine (100 ms)."""
 BACKLOG = 100
 """Pieces sent and not answered, at which the engine is given up (10 s of speech)."""
+BROKEN_MODEL = "its language model is missing or broken; install the package again"
 NO_WHEEL = "pocketsphinx has no wheel for this Python; use Python 3.11 or 3.13 and install the package again"
 CEPSTRAL_MEAN = "51.4,7.7,5.6,15.6,-1.9,0.8,4.9,-6.6,-3.8,-2.4,4.8,1.5,2.2"
 """Where the engine's channel estimate starts: the mean of its four flite voices; it adapts over the call."""
@@ -55,8 +56,13 @@ class PocketsphinxSpeechToText:
         *,
         busy: Callable[[], AbstractContextManager[Any]] = nullcontext,
         cepstral_mean: str = CEPSTRAL_MEAN,
+        language: tuple[Path, Path] | None = None,
     ) -> None:
-        """`busy` is held while the child has work of ours, so that virtual time waits for it."""
+        """`busy` is held while the child has work of ours, so that virtual time waits for it.
+
+        `language`: another language model (ARPA, packed) and its extra pronunciations.
+        """
+        self._language = language or language_files()
         self._busy = busy
         self._cepstral_mean = cepstral_mean
         self._child: _Child | None = None
@@ -76,33 +82,33 @@ class PocketsphinxSpeechToText:
         """
         if self._child is not None or self._over:
             return
+        try:
+            self._child = await self._launch()
+        except Unavailable as error:
+            self._end(error)
+            raise
+
+    async def _launch(self) -> "_Child":
         if importlib.util.find_spec("pocketsphinx") is None:
             raise Unavailable("stt", NO_WHEEL)
-        model, pronunciations = language_files()
-        if not (model.is_file() and pronunciations.is_file()):
-            raise Unavailable("stt", "the language model is missing; install the package again")
-        loop = asyncio.get_running_loop()
         script = files("triage.stages") / "pocketsphinx_child.py"
+        arguments = [*map(str, self._language), self._cepstral_mean]
         with self._busy():
             try:
-                _, self._child = await loop.subprocess_exec(
+                _, child = await asyncio.get_running_loop().subprocess_exec(
                     lambda: _Child(self._answered, self._died),
-                    sys.executable,
-                    "-P",
-                    str(script),
-                    str(model),
-                    str(pronunciations),
-                    self._cepstral_mean,
+                    *(sys.executable, "-P", str(script), *arguments),
                     stdin=asyncio.subprocess.PIPE,
                     stdout=asyncio.subprocess.PIPE,
                     stderr=asyncio.subprocess.DEVNULL,
                 )
             except OSError as error:
                 raise Unavailable("stt", "the recogniser's process cannot be started") from error
-            await self._child.ready.wait()
-        if self._child.refusal:
-            self._over = True
-            raise Unavailable("stt", NO_WHEEL if self._child.refusal == "no wheel" else self._child.refusal)
+            await child.ready.wait()
+            if child.refusal:
+                await child.stop()
+                raise Unavailable("stt", child.refusal)
+        return child
 
     def feed(self, frame: Frame, *, voiced: bool) -> None:
         """Take audio in order; never waits. Unvoiced frames are kept as the lead-in of the next voiced one."""
@@ -290,7 +296,7 @@ class _Child(asyncio.SubprocessProtocol):
             if kind == b"R":
                 self.ready.set()
             elif kind == b"X":
-                self.refusal = json.loads(body)
+                self.refusal = NO_WHEEL if json.loads(body) == "no wheel" else BROKEN_MODEL
                 self.ready.set()
             else:
                 self._answered(kind, body)
