@@ -31,7 +31,10 @@ class Receipt:
         return self._settled
 
     def add_done_callback(self, callback: Callable[["Receipt"], None]) -> None:
-        """Call back once when settled: from the writer's thread, or at once when it is settled already."""
+        """Call back once when settled: from the writer's thread, or at once when it is settled already.
+
+        A callback must not wait; what it raises in the writer's thread is dropped.
+        """
         with _LOCK:
             if not self._settled:
                 if self._callbacks is None:
@@ -74,4 +77,7 @@ class Receipt:
             self._settled = True
             callbacks, self._callbacks = self._callbacks, None
         for callback in callbacks or ():
-            callback(self)
+            try:
+                callback(self)
+            except Exception:  # somebody else's trouble must not take the writer's thread down
+                continue

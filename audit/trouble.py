@@ -43,6 +43,8 @@ class Counts:
     """Batches that the journal took over because the store was late."""
     failures: int = 0
     """Errors of the store."""
+    unreported: int = 0
+    """Troubles whose report raised."""
 
 
 def code_of(error: BaseException) -> str:

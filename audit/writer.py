@@ -73,7 +73,7 @@ class AuditWriter:
         """Start the writer.
 
         - `writer`: id of this process; it shows, clear, in every segment.
-        - `on_trouble`: called from the writer's threads; must not wait or raise.
+        - `on_trouble`: called from the writer's threads; must not wait.
         - `spool_after_s`: a batch in flight for longer is copied to the journal.
         - `hung_after_s`: a batch in flight for longer is an outage.
         - `retry_s`: between two tries to join the journal.
@@ -483,4 +483,7 @@ class AuditWriter:
                 report = self._reports.popleft()
             except IndexError:
                 return
-            self._on_trouble(report)
+            try:
+                self._on_trouble(report)
+            except Exception:  # a broken pager must not take the writer's thread down
+                self.counts.unreported += 1

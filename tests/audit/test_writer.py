@@ -348,3 +348,25 @@ def test_a_worker_that_starts_in_an_outage_carries_calls_all_the_same(tmp_path: 
     proven = reader.verify(CALLS[0])
     assert (proven.opened, proven.gaps) == (6, (1,)), "provisional genesis, then the gap, then back"
     assert reader.calls()[0].number is None
+
+
+def test_callbacks_and_pagers_that_raise_do_not_stop_the_writer(tmp_path: Path) -> None:
+    setup = Setup(tmp_path)
+
+    def raises(_: object) -> None:
+        raise RuntimeError("broken pager")
+
+    setup.writer._on_trouble = raises
+    call = open_call(setup.writer)
+    setup.store.error = OSError("down")
+    first = say(call, 1)
+    if not first.done():
+        first.add_done_callback(raises)
+    settled(say(call, 2))
+    setup.store.error = None
+    while settled(say(call, 3)).spooled:
+        pass
+    setup.writer.close()
+    assert first.done()
+    assert setup.writer.counts.unreported >= 1
+    assert Reader(SqliteStore(setup.folder.database), setup.keyring).verify(CALLS[0]).opened > 3
