@@ -1,7 +1,11 @@
 """Is a finding meant as present? ConText's idea, rewritten for speech that has no punctuation.
 
-A cue opens a scope, a scope ends at a break, at a terminator ("but", "just", a new subject with its verb) or when its
-words are used up. Cues inside the finding itself ("not breathing") never act on it. Double negatives that affirm are cues of their own.
+1. A negation opens a scope. It ends at a sentence break, at a terminator ("but", "just", a new subject with its verb),
+   at the next negation, after the first symptom unless a list goes on ("no fever chest pain" denies the fever only),
+   or when its words are used up.
+2. Cues of time, person and mood act within their segment: a stretch between breaks, "but", "because", "and now I".
+3. Cues inside the finding itself ("not breathing") never act on it.
+4. Double negatives that affirm ("I can't say I don't") are cues of their own and close the negations in them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +14,36 @@ from typing import Any
 
 from classifiers.patterns import Match
 from classifiers.tokens import Token
+
+_CONNECTORS = frozenset(
+    [
+        "or",
+        "nor",
+        "and",
+        "o",
+        "ni",
+        "y",
+        "of",
+        "in",
+        "on",
+        "at",
+        "with",
+        "from",
+        "when",
+        "either",
+        "e",
+        "u",
+        "any",
+        "anymore",
+        "at",
+        "all",
+        "to",
+        "de",
+        "en",
+    ]
+)
+_LISTING = frozenset(("or", "nor", "ni", "o", "and", "y", "either"))
+_LIST_REACH = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,93 +62,141 @@ class Context:
     """The cues of one text, ready to judge any finding in it."""
 
     def __init__(
-        self, tokens: Sequence[Token], matches: Sequence[Match], cues: Mapping[str, Mapping[str, Any]]
+        self,
+        tokens: Sequence[Token],
+        matches: Sequence[Match],
+        cues: Mapping[str, Mapping[str, Any]],
+        symptoms: Sequence[tuple[int, int]] = (),
     ) -> None:
         self._tokens = tokens
+        self._symptoms = symptoms
         self.kinds: dict[str, list[tuple[Span, Mapping[str, Any]]]] = {}
         for match in matches:
             if match.name[0] == "!":
                 row = cues[match.name]
                 self.kinds.setdefault(row["kind"], []).append((Span(match.first, match.last), row))
         self._closed = [span for span, _ in self.kinds.get("closed", ())]
-        self._ends = sorted(span.first for span, _ in self.kinds.get("end", ()))
+        self._ends = {span.first for span, _ in self.kinds.get("end", ())}
         self._negations = self._open_negations()
-        self._segments = self._cut()
+        self._segment, self._joined = self._cut()
+
+    # --- negation
 
     def _open_negations(self) -> list[tuple[int, int, Span]]:
         """(first, last, trigger) of each negation's scope."""
-        triggers = [
-            (span, row)
-            for span, row in self.kinds.get("negate", ())
-            if not any(c.first <= span.first < c.last for c in self._closed)
-        ]
-        longest: dict[int, tuple[Span, Mapping[str, Any]]] = {}
-        for span, row in triggers:
+        longest: dict[int, tuple[Span, int]] = {}
+        for span, row in self.kinds.get("negate", ()):
+            if any(c.first <= span.first < c.last for c in self._closed):
+                continue
             known = longest.get(span.first)
             if known is None or span.last > known[0].last:
-                longest[span.first] = (span, row)
+                longest[span.first] = (span, int(row.get("scope", 6)))
         scopes: list[tuple[int, int, Span]] = []
         covered = 0
-        starts = sorted(longest)
-        for first in starts:
-            span, row = longest[first]
+        for first in sorted(longest):
+            span, words = longest[first]
             if first < covered:
                 continue
             covered = span.last
-            words = int(row.get("scope", 6))
-            at = span.last
-            while at < len(self._tokens) and words > 0:
-                token = self._tokens[at]
-                if token.after_break or at in self._ends or at in longest:
-                    break
-                if token.text in ("or", "nor", "and", "o", "ni", "y"):
-                    words = max(words, 4)
-                elif not token.soft:
-                    words -= 1
-                at += 1
-            scopes.append((span.last, at, span))
+            scopes.append((span.last, self._reach(span, words, longest), span))
         return scopes
 
-    def _cut(self) -> list[int]:
-        """Segment number of every token; cues of time and person act within their segment."""
+    def _listed(self, at: int) -> bool:
+        """Whether a list that began before token `at` goes on with or/and further on in the sentence."""
+        for token in self._tokens[at : at + _LIST_REACH]:
+            if token.after_break and token is not self._tokens[at]:
+                return False
+            if token.text in ("or", "nor", "ni", "o", "either"):
+                return True
+        return False
+
+    def _reach(self, trigger: Span, words: int, others: Mapping[int, object]) -> int:
+        """Where the scope of a negation ends."""
+        tokens = self._tokens
+        at = trigger.last
+        if at < len(tokens) and tokens[at].after_comma and tokens[at - 1].text == "no":
+            return at  # an answer: "no, my chest hurts"
+        symptom_ends = {last for first, last in self._symptoms if first >= trigger.last}
+        passed = False
+        while at < len(tokens) and words > 0:
+            token = tokens[at]
+            if token.after_break or at in self._ends or at in others:
+                break
+            if at in symptom_ends:
+                passed = True
+            if passed and not token.soft:
+                inside = any(first < at < last for first, last in self._symptoms if first >= trigger.last)
+                if not inside and token.text not in _CONNECTORS and tokens[at - 1].text not in _CONNECTORS:
+                    if not self._listed(at):
+                        break
+                    words = max(words, 3)
+            elif token.after_comma and at > trigger.last and not self._listed(at):
+                break
+            if token.text in _LISTING:
+                words = max(words, 5)
+            elif not token.soft:
+                words -= 1
+            at += 1
+        return at
+
+    # --- segments
+
+    def _cut(self) -> tuple[list[int], list[bool]]:
+        """Segment number of every token, and for every segment whether it only goes on with "and"."""
         starts = {span.first for span, _ in self.kinds.get("segment", ())}
-        number, found = 0, []
+        number, numbers, joined = 0, [], [False]
         for at, token in enumerate(self._tokens):
             if at and (token.after_break or at in starts):
                 number += 1
-            found.append(number)
-        return found
+                joined.append(token.text in ("and", "y") and not token.after_break)
+            numbers.append(number)
+        return numbers, joined
+
+    def _reaches(self, cue: Span, first: int) -> bool:
+        """Whether a cue's segment, with what is joined to it by "and", holds token `first` after the cue."""
+        segment = self._segment[cue.first]
+        target = self._segment[first]
+        return segment == target or (
+            segment < target and all(self._joined[number] for number in range(segment + 1, target + 1))
+        )
+
+    # --- the verdict on one finding
 
     def shielded(self, first: int, last: int) -> bool:
         """Whether a figure of speech or a name covers part of these words."""
         return any(span.overlaps(first, last) for span, _ in self.kinds.get("shield", ()))
 
+    def _near(self, kind: str, first: int, last: int) -> bool:
+        """Whether a cue of this kind stands in the finding's own segment, outside the finding."""
+        segments = {self._segment[first], self._segment[last - 1]}
+        return any(
+            self._segment[span.first] in segments and not (first <= span.first and span.last <= last)
+            for span, _ in self.kinds.get(kind, ())
+        )
+
     def judge(self, first: int, last: int) -> frozenset[str]:
-        """What speaks against the finding over these tokens: negated, past, gone, hypothetical, other."""
+        """What speaks against the finding over these tokens: negated, past, gone, chronic, hypothetical, other."""
         found: set[str] = set()
         if any(start <= first < end and not trigger.overlaps(first, last) for start, end, trigger in self._negations):
             found.add("negated")
         for span, _ in self.kinds.get("deny_after", ()):
-            if 0 <= span.first - last <= 2 and self._segments[span.first] == self._segments[last - 1]:
+            if 0 <= span.first - last <= 2 and self._segment[span.first] == self._segment[last - 1]:
                 found.add("negated")
-        segment = set(self._segments[first:last])
-        here = {
-            kind
-            for kind in ("past", "now", "hypothetical", "other", "gone")
-            for span, _ in self.kinds.get(kind, ())
-            if self._segments[span.first] in segment and not (first <= span.first and span.last <= last)
-        }
-        if "past" in here and "now" not in here:
-            found.add("past")
-        if "gone" in here and "now" not in here:
-            found.add("gone")
-        if "other" in here:
+        now = self._near("now", first, last)
+        for kind in ("past", "gone", "chronic"):
+            if not now and self._near(kind, first, last):
+                found.add(kind)
+        if self._near("other", first, last):
             found.add("other")
-        for span, _ in self.kinds.get("hypothetical", ()):
-            if (
-                span.first <= first
-                and self._segments[span.first] in (min(segment), min(segment) - 1)
-                and "now" not in here
+        for span, _ in self.kinds.get("pet", ()):
+            if span.first < first and not any(
+                span.last <= human.first <= first for human, _ in self.kinds.get("human", ())
+            ):
+                found.add("other")
+        present = self._near("right_now", first, last)
+        for span, row in self.kinds.get("hypothetical", ()):
+            if (span.last <= first and self._reaches(span, first) and (row.get("firm") or not present)) or (
+                row.get("backward") and span.first >= last and self._segment[span.first] == self._segment[last - 1]
             ):
                 found.add("hypothetical")
         return frozenset(found)

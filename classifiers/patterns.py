@@ -26,8 +26,12 @@ MAX_VARIANTS = 400
 _NOUN_RUN = 8
 _NO_PREFIX = 99
 
+_INLINE = 2
+"""Brackets with more choices become a class of their own, so that phrases stay short and the tree small."""
+
 Item = tuple[int, str]
 """(gap before, atom): atom is a word, `word*` or `<class>`."""
+Alternative = list[Item]
 
 
 class PatternError(ValueError):
@@ -41,10 +45,12 @@ def _split_words(source: str) -> list[str]:
     return padded.split()
 
 
-def _parse(words: Sequence[str], at: int, closing: bool) -> tuple[list[list[Item]], int]:
-    """Alternatives from `at` up to the closing bracket or the end."""
-    done: list[list[Item]] = []
-    current: list[list[Item]] = [[]]
+def _parse(
+    words: Sequence[str], at: int, closing: bool, groups: dict[str, list[Alternative]]
+) -> tuple[list[Alternative], int]:
+    """Alternatives from `at` up to the closing bracket or the end; wide brackets become classes in `groups`."""
+    done: list[Alternative] = []
+    current: list[Alternative] = [[]]
     gap = 0
     while at < len(words):
         word = words[at]
@@ -60,7 +66,12 @@ def _parse(words: Sequence[str], at: int, closing: bool) -> tuple[list[list[Item
             gap = {"..": NEAR, "...": FAR, ".np.": NOUNS}[word]
             continue
         if word == "(":
-            options, at = _parse(words, at, True)
+            opened = at
+            options, at = _parse(words, at, True, groups)
+            if len(options) > _INLINE:
+                name = f"<{' '.join(words[opened : at - 1])}>"
+                groups[name] = options
+                options = [[(0, name)]]
         else:
             options = [_atoms(word)]
         if at < len(words) and words[at] == "?":
@@ -93,12 +104,13 @@ def _atoms(word: str) -> list[Item]:
     return [(0, token.text) for token in tokenise(word)]
 
 
-def expand(source: str) -> list[tuple[Item, ...]]:
-    """Every sequence that a written phrase stands for.
+def expand(source: str, groups: dict[str, list[Alternative]] | None = None) -> list[tuple[Item, ...]]:
+    """Every sequence that a written phrase stands for; wide brackets in it are added to `groups` as classes.
 
     Raises:
         PatternError: the phrase is not well formed.
     """
+    groups = {} if groups is None else groups
     words = _split_words(source)
     if "&" in words:
         cut = words.index("&")
@@ -110,7 +122,7 @@ def expand(source: str) -> list[tuple[Item, ...]]:
         sides = [words]
     found: list[tuple[Item, ...]] = []
     for side in sides:
-        variants, _ = _parse(side, 0, False)
+        variants, _ = _parse(side, 0, False, groups)
         for variant in variants:
             items = [item for item in variant if item[1]]
             if not items:
@@ -140,6 +152,7 @@ class Book:
     def __init__(self, barriers: Iterable[str], noun_words: Iterable[str], noun_classes: Iterable[str]) -> None:
         self._root = _Node()
         self._prefixes: dict[str, str] = {}
+        self._groups: set[str] = set()
         self._shortest = _NO_PREFIX
         self._barriers = frozenset(barriers)
         self._noun_words = frozenset(noun_words)
@@ -151,7 +164,13 @@ class Book:
         Raises:
             PatternError: the phrase is not well formed.
         """
-        for items in expand(source):
+        groups: dict[str, list[Alternative]] = {}
+        sequences: list[tuple[str, Sequence[Item]]] = [(name, items) for items in expand(source, groups)]
+        for group, options in groups.items():
+            if group not in self._groups:
+                self._groups.add(group)
+                sequences += [(group, option) for option in options if option]
+        for name, items in sequences:
             node = self._root
             for gap, atom in items:
                 if atom.endswith("*"):
@@ -181,14 +200,13 @@ class Book:
         size = len(tokens)
         hard = [0] * (size + 1)
         fence = [0] * (size + 1)
+        breaks = [0] * (size + 1)
         noun = [False] * (size + 1)
         for at, token in enumerate(tokens):
             hard[at + 1] = hard[at] + (not token.soft)
-            if at:
-                closed = token.after_break or tokens[at - 1].text in self._barriers
-                fence[at] = fence[at - 1] + closed
+            fence[at + 1] = fence[at] + (token.text in self._barriers)
+            breaks[at + 1] = breaks[at] + token.after_break
             noun[at] = token.soft or token.text in self._noun_words
-        fence[size] = fence[size - 1] if size else 0
         given_at: dict[int, list[Match]] = {}
         for match in given:
             given_at.setdefault(match.last, []).append(match)
@@ -223,7 +241,7 @@ class Book:
                                 continue
                         elif between > gap:
                             continue
-                        if tokens[start].after_break or (gap and fence[start] != fence[last - 1]):
+                        if breaks[start + 1] != breaks[last] or (gap and fence[start] != fence[last]):
                             continue
                         self._enter(child, first, end, grown, queue, found)
             if any(name in self._noun_classes for name, _ in seen):
