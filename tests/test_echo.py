@@ -25,9 +25,7 @@ def voice_like(seconds: float, pitch: float, seed: int) -> Sound:
 def decisions(played: Sound, heard: Sound) -> list[bool]:
     detector, said = EchoDetector(), []
     for start in range(0, len(heard) - FRAME, FRAME):
-        detector.feed(
-            played[start : start + FRAME].astype(np.int16), heard[start : start + FRAME].astype(np.int16)
-        )
+        detector.feed(played[start : start + FRAME].astype(np.int16), heard[start : start + FRAME].astype(np.int16))
         said.append(detector.hears_us())
     return said[10:]
 

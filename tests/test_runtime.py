@@ -114,6 +114,8 @@ class Nursing:
     def send_packet(self, order: fx.SendPacket) -> None:
         self.packets.append(order)
 
+    def told(self, prompts: tuple[str, ...]) -> None: ...
+
     def open_callback(self, order: fx.OpenCallback) -> None:
         self.callbacks.append(order)
 

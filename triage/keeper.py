@@ -87,9 +87,7 @@ class Keeper:
         except SegmentFinished:
             return None
         path = self._write(job.call, summary)
-        segment.append(
-            Stage.SUMMARY, summary.payload(), turn=0, monotonic_ns=self._now_ns(), wall_ns=self._wall_ns()
-        )
+        segment.append(Stage.SUMMARY, summary.payload(), turn=0, monotonic_ns=self._now_ns(), wall_ns=self._wall_ns())
         segment.close(monotonic_ns=self._now_ns(), wall_ns=self._wall_ns())
         return Summarised(job.call, path, summary)
 
@@ -106,5 +104,7 @@ class Keeper:
             path.write_text(summary.text(), encoding="utf-8")
             path.chmod(0o600)
         except OSError as error:
-            raise StorageError(f"{path} cannot be written ({error.strerror}); free space or choose another --data") from error
+            raise StorageError(
+                f"{path} cannot be written ({error.strerror}); free space or choose another --data"
+            ) from error
         return path

@@ -36,7 +36,9 @@ class HearingLimits:
     confidence_answer: float = 0.5
     """A word this sure counts while the floor is the caller's anyway."""
     confidence_listed: float = 0.3
-    always_interrupt: frozenset[str] = frozenset({"stop", "wait", "help", "no", "nurse", "emergency", "please", "hello"})
+    always_interrupt: frozenset[str] = frozenset(
+        {"stop", "wait", "help", "no", "nurse", "emergency", "please", "hello"}
+    )
     finish_silence_ms: int = 350
     """Silence after which the recogniser is asked for its final; the turn may still go on."""
     promote_s: float = 1.5
@@ -403,7 +405,13 @@ class Listening:
         took_us = (self._now_ns() - began_ns) // 1000
         self._observe(
             Assessed(
-                at_ns=began_ns, kind=kind, text=text, assessment=assessment, turn=self.turn, took_us=took_us, suppressed=suppressed
+                at_ns=began_ns,
+                kind=kind,
+                text=text,
+                assessment=assessment,
+                turn=self.turn,
+                took_us=took_us,
+                suppressed=suppressed,
             )
         )
 

@@ -84,6 +84,10 @@ class NurseSide:
         )
         self._observe(PacketMade(at_ns=self._clock.now_ns(), packet=packet))
 
+    def told(self, prompts: tuple[str, ...]) -> None:
+        """The caller is being told this; it stands in the packet."""
+        self._told.extend(prompts)
+
     def open_callback(self, order: fx.OpenCallback) -> None:
         """A durable task: somebody must ring this caller."""
         wall_ns = self._clock.wall_ns()
@@ -136,10 +140,8 @@ class NurseSide:
         if not isinstance(trace, StepTaken):
             return
         step = trace.step
-        if step.after.state is State.HANDOFF:
-            self._told.extend(p for effect in step.effects if isinstance(effect, fx.Play) for p in effect.prompts)
-            if isinstance(step.event, ev.PlayoutStarted):
-                self._mark(Mark.CLIP_AUDIBLE, step.event.at_ns, Source.OWN_CLOCK, 0)
+        if step.after.state is State.HANDOFF and isinstance(step.event, ev.PlayoutStarted):
+            self._mark(Mark.CLIP_AUDIBLE, step.event.at_ns, Source.OWN_CLOCK, 0)
         if isinstance(step.event, ev.UrgencyRaised) and step.before.state is not State.HANDOFF:
             self._begin(step.event.at_ns)
 

@@ -18,7 +18,7 @@ from fsm import effects as fx
 from fsm import events as ev
 from fsm.call import Call
 from fsm.machine import Step, step
-from fsm.states import TimerName
+from fsm.states import State, TimerName
 from triage.clips import ClipLibrary
 from triage.clock import Clock
 from triage.echo import EchoTap
@@ -80,6 +80,10 @@ class Nursing(Protocol):
 
     def send_packet(self, order: fx.SendPacket) -> None:
         """Make or renew the packet."""
+        ...
+
+    def told(self, prompts: tuple[str, ...]) -> None:
+        """The caller is being told this on the way to a nurse."""
         ...
 
     def open_callback(self, order: fx.OpenCallback) -> None:
@@ -273,6 +277,8 @@ class Runtime:
         variants = [library.variants(prompt) or (prompt,) for prompt in order.prompts]
         clips = [library.clip(ids[order.playback % len(ids)]) for ids in variants]
         name = PROMPTS_JOINED_BY.join(clip.id for clip in clips)
+        if self.call.state is State.HANDOFF:
+            self._rooms.nursing.told(order.prompts)
         for clip in clips:
             self._rooms.playout.append(
                 order.playback, clip.pcm, text=clip.text, words=clip.words, prompt=name, last=clip is clips[-1]

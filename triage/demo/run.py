@@ -38,12 +38,13 @@ from triage.demo.screen import Screen
 from triage.dialogue.interview import Book
 from triage.dialogue.scripted import ScriptedInterviewer
 from triage.errors import AssetError, SettingError, StorageError, UsageError
+from triage.keeper import Keeper
 from triage.lines.nurse_phones import NursePhone
 from triage.ports import LanguageModel, TextToSpeech
 from triage.stages.flite_tts import FliteTextToSpeech
 from triage.stages.silero import SileroVoiceActivity
 from triage.tools import FakeTools
-from triage.trace import Noted
+from triage.trace import Measured, Noted
 from triage.watch import Watch
 
 LIMITS = (
@@ -85,6 +86,8 @@ class _Stage:
     log: CallLog = field(default_factory=CallLog)
     call_id: str = ""
     interrupted: bool = False
+    summaries: dict[str, Path] = field(default_factory=dict)
+    """Written by the keeper, by call."""
 
 
 def run_demo(order: DemoOrder, settings: Settings) -> int:
@@ -115,6 +118,8 @@ def run_demo(order: DemoOrder, settings: Settings) -> int:
 
 
 def _prepared(order: DemoOrder, settings: Settings, console: Console) -> _Stage:
+    if order.wav and settings.stt == "scripted":
+        raise UsageError("--wav needs the local recogniser, and setting stt says scripted; set it to pocketsphinx")
     lines = cast.CallerLines()
     scenario = load_scenario(order.scenario)
     if order.say or order.wav:
@@ -124,11 +129,7 @@ def _prepared(order: DemoOrder, settings: Settings, console: Console) -> _Stage:
         patient = cast.own_patient(order.say, order.wav)
     else:
         patient = cast.patient_of(scenario, lines)
-    recogniser = scenario.recogniser
-    if settings.stt == "scripted":
-        if order.wav:
-            raise UsageError("--wav needs the local recogniser, and setting stt says scripted; set it to pocketsphinx")
-        recogniser = "scripted"
+    recogniser = "scripted" if settings.stt == "scripted" else scenario.recogniser
     clips = ClipLibrary.load(settings.language, settings.region)
     clips.check_numbers(
         emergency=settings.emergency_number, crisis=settings.crisis_number, poison=settings.poison_number
@@ -145,6 +146,11 @@ def _prepared(order: DemoOrder, settings: Settings, console: Console) -> _Stage:
         writer = folder.open_writer("demo", inline=order.fast)
     except AuditError as error:
         raise StorageError(str(error)) from error
+    except OSError as error:
+        remedy = "choose another folder with --data"
+        raise StorageError(
+            f"the data folder {settings.data_dir} cannot be used ({error.strerror}); {remedy}"
+        ) from error
     if keyring.warning:
         console.print(keyring.warning, style="yellow", soft_wrap=True)
     console.print(LIMITS if recogniser == "pocketsphinx" else SCRIPTED, style="dim", soft_wrap=True)
@@ -210,6 +216,11 @@ async def _live(stage: _Stage, console: Console) -> Finished:
     _end_on_interrupt(stage, screen, clock)
     screen.start()
     finished = await call.live()
+    began_ns = clock.now_ns()
+    keeper = Keeper(stage.folder, stage.engines.writer, now_ns=clock.now_ns, wall_ns=clock.wall_ns)
+    written = await asyncio.to_thread(keeper.work)
+    screen.observe(Measured(at_ns=clock.now_ns(), name="summary", ms=(clock.now_ns() - began_ns) / 1e6))
+    stage.summaries = {item.call_id: item.path for item in written}
     with suppress(TimeoutError):
         await asyncio.wait_for(line.over(), AFTER_TRANSFER_S)
     folder = stage.folder.root / "calls" / stage.call_id
@@ -241,6 +252,8 @@ def _told(stage: _Stage, finished: Finished, order: DemoOrder, settings: Setting
     root = stage.folder.root
     audio = root / "calls" / stage.call_id / "call.wav"
     files = {"audio": audio, "record": stage.folder.database}
+    if (summary := stage.summaries.get(stage.call_id)) is not None:
+        files["summary"] = summary
     verified = verify_error = ""
     with closing(SqliteStore(stage.folder.database)) as store:
         reader = Reader(store, stage.folder.keyring(), spool=stage.folder.spool)
