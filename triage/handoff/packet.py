@@ -150,7 +150,10 @@ def _background(learned: Mapping[str, Learned], qualifiers: Mapping[str, tuple[s
     part["pregnant"] = _either(learned, "pregnant", _pregnancy(qualifiers))
     part["conditions, medicines"] = _either(learned, "background", _other_qualifiers(qualifiers))
     part["allergies"] = _answer(learned, "allergies")
-    return part
+    asked = {name: value for name, value in part.items() if value != NOT_ASKED}
+    if missing := [name for name, value in part.items() if value == NOT_ASKED]:
+        asked[NOT_ASKED] = "; ".join(missing)
+    return asked
 
 
 def _assessment(known: Known, assessment: Assessment | None, learned: Mapping[str, Learned]) -> dict[str, str]:
@@ -159,10 +162,12 @@ def _assessment(known: Known, assessment: Assessment | None, learned: Mapping[st
         part["decided by"] = f"rule {assessment.rule}, score {assessment.score:.2f}"
     part["reported"] = _findings(known.findings, "present")
     part["denied"] = _findings(known.findings, "denied")
-    part["uncertain"] = _findings(known.findings, "uncertain")
-    asked = [answer for answer in learned.values() if answer.value == UNKNOWN]
-    part["not understood"] = ", ".join(_plain(answer.slot) for answer in asked) or "nothing"
-    part["onset"] = _answer(learned, "onset")
+    if any(finding.assertion == "uncertain" for finding in known.findings):
+        part["uncertain"] = _findings(known.findings, "uncertain")
+    if unknown := [_plain(answer.slot) for answer in learned.values() if answer.value == UNKNOWN]:
+        part["asked, not understood"] = ", ".join(unknown)
+    if "onset" in learned:
+        part["onset"] = _answer(learned, "onset")
     part["language"] = LANGUAGES.get(assessment.language, assessment.language) if assessment else UNKNOWN
     earlier = [a for a in known.urgent if assessment is None or a.rule != assessment.rule]
     if earlier:

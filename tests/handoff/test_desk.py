@@ -1,0 +1,192 @@
+"""Promise: the nurse directory is read as written or refused in one line that names the field; packets open by code only."""
+
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fsm.events import Rung
+from fsm.states import Declared, RungKind
+from triage.errors import Refused, SettingError
+from triage.handoff.desk import FileDesk, read_targets
+from triage.ports import Packet
+
+DIRECTORY = """
+schema = 1
+
+[[target]]
+name = "queue"
+kind = "refer"
+declared = "queue"
+gives_person_sign = true
+uri = "sip:queue@nurses.example"
+
+[[target]]
+name = "ward-2"
+kind = "dial"
+declared = "person"
+answer_within_s = 12
+uri = "tel:+15550100"
+
+[[target]]
+name = "browser"
+kind = "desk"
+uri = "https://desk.example/nurse"
+"""
+PACKET = Packet(
+    code="secret-code",
+    call_id="01999999-0000-7000-8000-000000000000",
+    made_ns=1,
+    rank=50,
+    level="nurse_now",
+    category="chest",
+    reason="urgent",
+    situation={"caller's words": '"my chest"'},
+    background={},
+    assessment={},
+    recommendation={"ask": "nurse now"},
+)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    path = tmp_path / "nurses.toml"
+    path.write_text(DIRECTORY, encoding="utf-8")
+    return path
+
+
+def test_targets_are_read_in_order_with_what_they_declare(directory: Path) -> None:
+    desk = FileDesk.load(directory)
+    assert desk.ladder(urgent=False, media_during_refer=True) == (
+        Rung(kind=RungKind.REFER, target="queue", declared=Declared.QUEUE, answer_within_s=8.0, gives_person_sign=True),
+        Rung(kind=RungKind.DIAL, target="ward-2", declared=Declared.PERSON, answer_within_s=12.0),
+        Rung(kind=RungKind.DESK, target="browser", declared=Declared.UNKNOWN, answer_within_s=15.0),
+    )
+    assert desk.uri("ward-2") == "tel:+15550100"
+    with pytest.raises(SettingError, match="no target elsewhere; name one of queue"):
+        desk.uri("elsewhere")
+
+
+def test_where_a_refer_would_silence_us_urgent_calls_dial_first(directory: Path) -> None:
+    desk = FileDesk.load(directory)
+    names = [rung.target for rung in desk.ladder(urgent=True, media_during_refer=False)]
+    assert names == ["ward-2", "browser", "queue"]
+    for urgent, during in ((True, True), (False, False), (False, True)):
+        assert desk.ladder(urgent=urgent, media_during_refer=during)[0].target == "queue"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ('name = "queue"|name = "Queue 1"', "name must be"),
+        ('name = "queue"|name = "n15550100"', "no telephone number"),
+        ('name = "queue"|', "name must be"),
+        ('name = "ward-2"|name = "queue"', "name queue is given twice"),
+        ('kind = "refer"|kind = "mail"', "kind must be one of refer, dial, desk"),
+        ('kind = "refer"|', "kind must be one of"),
+        ('declared = "queue"|declared = "robot"', "declared must be one of person, queue, unknown"),
+        ("answer_within_s = 12|answer_within_s = 0", "answer_within_s must be 1 to 60"),
+        ("answer_within_s = 12|answer_within_s = 600", "answer_within_s must be"),
+        ('answer_within_s = 12|answer_within_s = "12"', "answer_within_s must be"),
+        ("answer_within_s = 12|answer_within_s = true", "answer_within_s must be"),
+        ("gives_person_sign = true|gives_person_sign = 1", "gives_person_sign must be true or false"),
+        ('uri = "tel:+15550100"|uri = "call them"', "uri must be an address"),
+        ('uri = "tel:+15550100"|', "uri must be an address"),
+        ('uri = "tel:+15550100"|uri = "tel:911"', "we never call it"),
+        ('uri = "sip:queue@nurses.example"|uri = "sip:112@carrier.example"', "we never call it"),
+        ('declared = "person"|colour = "red"', "colour is no field"),
+        ("schema = 1|schema = 2", "schema must be 1"),
+        ("schema = 1|schema = ", "is not TOML"),
+    ],
+)
+def test_a_wrong_directory_is_one_line_that_names_the_field(directory: Path, wrong: str, named: str) -> None:
+    before, after = wrong.split("|")
+    assert before in DIRECTORY
+    directory.write_text(DIRECTORY.replace(before, after, 1), encoding="utf-8")
+    with pytest.raises(SettingError, match=named) as refused:
+        read_targets(directory)
+    assert "\n" not in str(refused.value)
+    assert str(directory) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [("schema = 1\n", r"at least one \[\[target\]\]"), ("schema = 1\ntarget = 3\n", "at least one"), ("schema = 1\ntarget = [1]\n", "must be a table")],
+)  # fmt: skip
+def test_a_directory_without_targets_is_refused(directory: Path, content: str, named: str) -> None:
+    directory.write_text(content, encoding="utf-8")
+    with pytest.raises(SettingError, match=named):
+        read_targets(directory)
+
+
+def test_a_missing_directory_names_the_setting(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="check the setting nurse_directory"):
+        read_targets(tmp_path / "none.toml")
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SettingError, match="cannot be read"):
+        read_targets(tmp_path / "binary.toml")
+
+
+def test_a_packet_lies_under_a_digest_and_opens_by_its_code(directory: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "packets"
+    FileDesk.load(directory, packets=folder).offer(PACKET)
+    (written,) = folder.iterdir()
+    assert PACKET.code not in written.name
+    assert stat.S_IMODE(written.stat().st_mode) == 0o600
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    another_process = FileDesk.load(directory, packets=folder)
+    assert another_process.claim(PACKET.code) == PACKET
+    with pytest.raises(Refused):
+        another_process.claim("some-other-code")
+
+
+def test_a_damaged_packet_is_not_claimed(directory: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "packets"
+    FileDesk.load(directory, packets=folder).offer(PACKET)
+    (written,) = folder.iterdir()
+    written.write_text("{", encoding="utf-8")
+    with pytest.raises(Refused):
+        FileDesk.load(directory, packets=folder).claim(PACKET.code)
+
+
+def test_a_renewed_packet_replaces_the_older_one_and_never_the_other_way(directory: Path, tmp_path: Path) -> None:
+    seen: list[int] = []
+    desk = FileDesk.load(directory, packets=tmp_path / "p", observers=(lambda packet: seen.append(packet.version),))
+    desk.offer(PACKET)
+    desk.offer(replace(PACKET, version=3, rank=90))
+    desk.offer(replace(PACKET, version=2))
+    assert desk.claim(PACKET.code).rank == 90
+    assert seen == [1, 3]
+    assert len(list((tmp_path / "p").iterdir())) == 1
+
+
+def test_a_packet_without_a_code_gets_one_at_the_offer(directory: Path) -> None:
+    seen: list[Packet] = []
+    desk = FileDesk.load(directory, observers=(seen.append,))
+    desk.offer(replace(PACKET, code=""))
+    assert len(seen[0].code) >= 16
+    assert desk.claim(seen[0].code) == seen[0]
+
+
+def test_a_desk_that_cannot_write_still_holds_the_packet(directory: Path, tmp_path: Path) -> None:
+    (tmp_path / "p").write_text("a file where the folder should be", encoding="utf-8")
+    desk = FileDesk.load(directory, packets=tmp_path / "p")
+    desk.offer(PACKET)
+    assert desk.undelivered == 1
+    assert desk.claim(PACKET.code) == PACKET
+
+
+def test_an_observer_that_raises_is_heard_once(directory: Path) -> None:
+    calls: list[int] = []
+    seen: list[Packet] = []
+
+    def breaks(packet: Packet) -> None:
+        calls.append(packet.version)
+        raise RuntimeError
+
+    desk = FileDesk.load(directory, observers=(breaks, seen.append))
+    desk.offer(PACKET)
+    desk.offer(replace(PACKET, version=2))
+    assert calls == [1]
+    assert len(seen) == 2
