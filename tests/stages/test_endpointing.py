@@ -39,7 +39,16 @@ def test_a_sentence_that_cannot_end_here_gets_more_time(partial: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "partial", ["i would say so", "well i think so", "yes it is i guess so", "it hurts when i breathe in", "maybe not"]
+    "partial",
+    [
+        "i would say so",
+        "well i think so",
+        "yes it is i guess so",
+        "it hurts when i breathe in",
+        "maybe not",
+        "my arm hurts too",
+        "i said no",
+    ],
 )
 def test_endings_that_only_look_unfinished_do_not(partial: str) -> None:
     assert silence_needed_ms(partial) == BACKSTOP_MS
@@ -64,6 +73,24 @@ def test_the_phase_alone_tells_that_yes_or_no_was_asked_for() -> None:
 @pytest.mark.parametrize(("partial", "question"), [("yes", ""), ("yes", "Where does it hurt?")])
 def test_yes_out_of_place_gets_the_backstop(partial: str, question: str) -> None:
     assert silence_needed_ms(partial, question=question) == BACKSTOP_MS
+
+
+@pytest.mark.parametrize(
+    "partial",
+    ["no my breathing is normal", "yes since about an hour ago", "no i have no rash", "i'm calling for my wife"],
+)
+def test_a_short_answer_to_such_a_question_is_answered_quickly(partial: str) -> None:
+    assert silence_needed_ms(partial, question="Is there a rash?", phase="yes_no") == SHORT_ANSWER_MS
+
+
+@pytest.mark.parametrize("partial", ["no i have", "no i do not take any", "no there is no", "yes but some"])
+def test_a_short_answer_in_the_making_is_waited_for(partial: str) -> None:
+    assert silence_needed_ms(partial, question="Is there a rash?", phase="yes_no") == UNFINISHED_MS
+
+
+def test_a_story_that_begins_with_yes_gets_the_backstop() -> None:
+    story = "yes it was at my sister's place where they have a very old dog"
+    assert silence_needed_ms(story, question="Is there a rash?", phase="yes_no") == BACKSTOP_MS
 
 
 @pytest.mark.parametrize("partial", ["yes and", "no but", "yes my", "no i took the"])

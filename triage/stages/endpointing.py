@@ -16,7 +16,9 @@ HESITATING_MS = 1200
 COMPLETE_MS = 300
 """After yes or no to a question that asked for just that."""
 SHORT_ANSWER_MS = 350
-"""After an answer of the kind that was asked for: a duration, an age, a score."""
+"""After an answer of the kind that was asked for: "no, my breathing is fine", a duration, an age, a score."""
+SHORT_ANSWER_WORDS = 7
+"""A longer answer is a story, and gets the backstop."""
 DICTATION_MS = 1200
 """Between the groups of a number or the letters of a name."""
 DICTATED_MS = 600
@@ -37,18 +39,19 @@ def _phrases(text: str) -> frozenset[str]:
 
 _WORD = re.compile(r"[a-z0-9']+")
 _UNFINISHED = _phrases(
-    """a, about, also, although, an, and, around, as, at, because, between, both, but, by, can, could, did, do, does,
-    during, either, even, every, for, from, had, has, have, his, i, if, in, into, is, its, just, like, maybe, my, nearly,
-    not, of, on, or, our, really, she, he, since, so, than, that's, the, their, then, they, till, to, under, until, very,
+    """a, about, also, although, an, and, any, around, as, at, because, between, both, but, by, can, could, did, do, does,
+    during, either, even, every, for, from, had, has, have, his, i, if, in, into, is, its, just, like, maybe, my, nearly, no, other, own,
+    not, of, on, or, our, really, she, he, since, so, some, such, than, that's, the, their, then, they, till, to, under, until, very,
     was, we, were, when, where, whether, which, while, who, whose, will, with, without, would, your"""
 )
 _FINISHED = _phrases(
     """not really, think so, guess so, say so, hope so, i do, i did, i have, i can, i was, i am, it is, it was, it does,
     he is, she is, he does, she does, he has, she has, he can, she can, they do, there is, if not, think not, hope not,
-    maybe not, of course not, breathe in, come in, feel like"""
+    maybe not, said no, of course not, breathe in, come in, feel like"""
 )
 _HESITATIONS = _phrases("uh, um, er, hmm, well")
 _HESITATING_ENDS = ("let me see", "let me think", "let me check", "what was it", "i mean", "you know", "hold on")
+_NO = _phrases("no, nope, never")
 _YES_NO = _phrases("yes, yeah, yep, yup, no, nope, correct, right, sure, okay, ok, never, none, nothing")
 _YES_NO_ANSWERS = _phrases(
     """yes it is, yes i do, yes i am, yes i have, yes i can, yes he is, yes she is, yes please, yes that's right,
@@ -62,9 +65,9 @@ _ASKS_YES_NO = re.compile(
     r"(?:it|this|that|there|you|your|he|she|they|the|anyone|anybody|we|i)\b",
     re.IGNORECASE,
 )
-_CHOICES = _phrases(
-    """male, female, a man, a woman, i am male, i am female, i am a man, i am a woman, me, myself, about me, for me,
-    about myself, for myself, it is me, it's me, it is for me, it's for me, it is about me, it's about me"""
+_CHOICE = re.compile(
+    r"(?:(?:i am|i'm|it is|it's|this is|i am calling|i'm calling) )?(?:(?:for|about) )?"
+    r"(?:a )?(?:male|female|man|woman|me|myself|my (?:wife|husband|son|daughter|mother|father|mom|dad|baby))"
 )
 _TENS = _phrases("twenty, thirty, forty, fifty, sixty, seventy, eighty, ninety")
 _UNITS = _phrases("zero, oh, one, two, three, four, five, six, seven, eight, nine")
@@ -88,21 +91,23 @@ def silence_needed_ms(partial: str, *, question: str = "", phase: str = "") -> i
     said = " ".join(words)
     if words[-1] in _HESITATIONS or said.endswith(_HESITATING_ENDS):
         return HESITATING_MS
+    asked_yes_no = phase == YES_NO or _ASKS_YES_NO.search(question) is not None
     if _is_yes_or_no(words):
-        asked = phase == YES_NO or _ASKS_YES_NO.search(question) is not None
-        return COMPLETE_MS if asked else BACKSTOP_MS
-    if phase == YES_NO and said in _CHOICES:
+        return COMPLETE_MS if asked_yes_no else BACKSTOP_MS
+    if phase == YES_NO and _CHOICE.fullmatch(said):
         return SHORT_ANSWER_MS
     if phase == SPELLING:
         return DICTATION_MS
     if phase == NUMBER and (digits := _digits(words)) >= 2:
         return DICTATED_MS if digits in PHONE_DIGITS else DICTATION_MS
     if _ENDS_A_MEASURE.search(said):
-        return SHORT_ANSWER_MS if question and len(words) <= 6 else BACKSTOP_MS
+        return SHORT_ANSWER_MS if question and len(words) <= SHORT_ANSWER_WORDS else BACKSTOP_MS
     if _number_in_progress(words, answered=bool(question) and phase != NUMBER):
         return UNFINISHED_MS
-    if words[-1] in _UNFINISHED and not _finished(words):
-        return UNFINISHED_MS
+    if words[-1] in _UNFINISHED and (words[0] in _NO or not _finished(words)):
+        return UNFINISHED_MS  # "yes i have" is whole, "no i have" is not
+    if asked_yes_no and words[0] in _YES_NO and 4 <= len(words) <= SHORT_ANSWER_WORDS:
+        return SHORT_ANSWER_MS
     return BACKSTOP_MS
 
 
