@@ -146,4 +146,5 @@ def chest_call() -> list[Trace]:
             outcome="nurse_bridged",
             counts={"finals": 1, "stretches": 0, "tails": 0, "assessments": 1, "pauses": 2, "false_pauses": 1},
         ),
+        Measured(at_ns=ns(15_400), name="summary", ms=40.0),
     ]

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from tests.demo import recorded
 from triage.demo.call_log import CallLog
-from triage.demo.report import Ending, compare, counted, percentile, print_report
+from triage.demo.report import Ending, compare, counted, percentile, print_report, summarised
 from triage.demo.scenario import Expectation, Scenario
 from triage.trace import CallClosed
 
@@ -84,6 +84,14 @@ def test_counts_that_do_not_agree_fail_the_call(log: CallLog) -> None:
     assert log.closed is not None
     log.closed = CallClosed(at_ns=0, call_id="c", outcome="nurse_bridged", counts={"finals": 2, "assessments": 1})
     assert not counted(log).right
+    assert not printed(log)[0]
+
+
+@pytest.mark.parametrize("took", [[], [10_001.0]], ids=["none", "late"])
+def test_a_summary_that_is_missing_or_late_fails_the_call(took: list[float], log: CallLog) -> None:
+    assert summarised(log).right
+    log.measured["summary"] = took
+    assert not summarised(log).right
     assert not printed(log)[0]
 
 

@@ -11,6 +11,8 @@ from rich.text import Text
 from triage.demo.call_log import CallLog
 from triage.demo.scenario import Expectation, Scenario
 
+SUMMARY_MS = 10_000.0
+"""A summary must exist by then."""
 CALLER_SIDE = ("turn_taking", "first_sound", "nurse_handoff", "nurse_person")
 """Latencies to which the line adds its share."""
 
@@ -90,6 +92,13 @@ def counted(log: CallLog) -> Comparison:
     return Comparison("judged", words, f"{judged} assessments ({len(log.assessed)} seen)", right)
 
 
+def summarised(log: CallLog) -> Comparison:
+    """A summary was written in time."""
+    took = log.measured.get("summary", [])
+    actual = f"{took[0]:.0f} ms after the record was sealed" if took else "none"
+    return Comparison("summary", f"within {SUMMARY_MS / 1000:.0f} s", actual, bool(took) and took[0] <= SUMMARY_MS)
+
+
 def percentile(values: Sequence[float], share: float) -> float:
     """Nearest-rank percentile, so that every figure printed is one that was measured. `values` is not empty."""
     ranked = sorted(values)
@@ -98,7 +107,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 def print_report(console: Console, scenario: Scenario, log: CallLog, ending: Ending, *, allowance_ms: int) -> bool:
     """Print it; returns whether the call ended as expected, its counts agree and its record verified."""
-    comparisons = [] if ending.interrupted else [*compare(scenario.expect, log), counted(log)]
+    comparisons = [] if ending.interrupted else [*compare(scenario.expect, log), counted(log), summarised(log)]
     console.print()
     _latencies(console, log.measured, allowance_ms)
     _handoff(console, log)
