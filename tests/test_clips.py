@@ -1,4 +1,4 @@
-"""Every prompt anybody may order has a clip: the right file, sounding at once, saying the right number, loaded in no time."""
+"""Every prompt that may be ordered has a clip: the right file, sounding at once, saying the right number, soon loaded."""
 
 import hashlib
 import shutil

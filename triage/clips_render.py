@@ -1,4 +1,4 @@
-"""Render every fixed wording to a WAV file and write the manifest: `python -m triage.clips_render [--check] [--only ID]`.
+"""Render all fixed wording and write the manifest: `python -m triage.clips_render [--check] [--all] [--only ID]`.
 
 Two sources: `audio_assets/wording.toml` (what the machine itself says) and the dialogue's wording and protocols. A clip
 is rendered again when its text, voice or pace changed, or its file is gone. Each file is 16 kHz mono int16: silence before

@@ -8,8 +8,10 @@ from triage.dialogue import answers
 @pytest.mark.parametrize(
     ("said", "value"),
     [
-        ("yes", "yes"), ("Yeah, a bit.", "yes"), ("I do", "yes"), ("uh yes he is", "yes"), ("a little", "yes"), ("i can a bit", "yes"), ("he can't", "no"), ("sometimes", "yes"),
-        ("no", "no"), ("Nope.", "no"), ("not really", "no"), ("no just a cough", "no"), ("I don't think so", "no"), ("none", "no"),
+        ("yes", "yes"), ("Yeah, a bit.", "yes"), ("I do", "yes"), ("uh yes he is", "yes"), ("a little", "yes"),
+        ("i can a bit", "yes"), ("he can't", "no"), ("sometimes", "yes"),
+        ("no", "no"), ("Nope.", "no"), ("not really", "no"), ("no just a cough", "no"), ("I don't think so", "no"),
+        ("none", "no"),
         ("she doesn't", "no"), ("not that i know of", "no"),
         ("maybe", "maybe"), ("it could be", "maybe"), ("i guess", "maybe"),
         ("i don't know", None), ("not sure", None), ("no yes a bit", None), ("only when i swallow", None), ("", None),
@@ -23,11 +25,15 @@ def test_yes_and_no(said: str, value: str | None) -> None:
 @pytest.mark.parametrize(
     ("said", "asked", "value"),
     [
-        ("forty two", True, "42 years"), ("42", True, "42 years"), ("three weeks", True, "3 weeks"), ("18 months", True, "18 months"),
+        ("forty two", True, "42 years"), ("42", True, "42 years"), ("three weeks", True, "3 weeks"), ("18 months",
+        True, "18 months"),
         ("two and a half", True, "2.5 years"), ("she's a newborn", True, "1 day"), ("a year", True, "1 year"),
-        ("i'm forty two", False, "42 years"), ("i am eight", False, "8 years"), ("my son is three weeks old", False, "3 weeks"),
-        ("aged seventy", False, "70 years"), ("he is six months old", False, "6 months"), ("a three year old", False, "3 years"),
-        ("two days of fever", False, None), ("i'm three days into a fever", False, None), ("eight weeks pregnant", False, None),
+        ("i'm forty two", False, "42 years"), ("i am eight", False, "8 years"), ("my son is three weeks old",
+        False, "3 weeks"),
+        ("aged seventy", False, "70 years"), ("he is six months old", False, "6 months"), ("a three year old",
+        False, "3 years"),
+        ("two days of fever", False, None), ("i'm three days into a fever", False, None), ("eight weeks pregnant",
+        False, None),
         ("two hundred", True, None), ("no idea", True, None), ("zero", True, None),
     ],
 )  # fmt: skip
@@ -41,9 +47,12 @@ def test_ages(said: str, asked: bool, value: str | None) -> None:
 @pytest.mark.parametrize(
     ("said", "asked", "value"),
     [
-        ("me", True, "self"), ("it's about me", True, "self"), ("myself", True, "self"), ("for my daughter", True, "daughter"),
-        ("somebody else", True, "someone else"), ("my two year old son", True, "son"), ("i have a sore throat", False, "self"),
-        ("my throat hurts", False, "self"), ("my husband fell", False, "husband"), ("she is very hot", False, "someone else"),
+        ("me", True, "self"), ("it's about me", True, "self"), ("myself", True, "self"), ("for my daughter",
+        True, "daughter"),
+        ("somebody else", True, "someone else"), ("my two year old son", True, "son"), ("i have a sore throat",
+        False, "self"),
+        ("my throat hurts", False, "self"), ("my husband fell", False, "husband"), ("she is very hot",
+        False, "someone else"),
         ("my son's throat hurts", False, "son"), ("i have a three year old with a rash", False, "someone else"),
         ("sore throat", False, None), ("twelve mill lane", True, None),
     ],
@@ -64,8 +73,10 @@ def test_sex(said: str, value: str | None) -> None:
 @pytest.mark.parametrize(
     ("said", "value", "days"),
     [
-        ("i have had it since yesterday", "since yesterday", 1.0), ("three days ago", "three days ago", 3.0), ("for about two weeks", None, 14.0),
-        ("this morning", "this morning", 0.0), ("two hours ago", "two hours ago", 0.0), ("a couple of days", "a couple of days", 2.0),
+        ("i have had it since yesterday", "since yesterday", 1.0), ("three days ago", "three days ago", 3.0),
+        ("for about two weeks", None, 14.0),
+        ("this morning", "this morning", 0.0), ("two hours ago", "two hours ago", 0.0), ("a couple of days",
+        "a couple of days", 2.0),
         ("last week", "last week", 7.0), ("a month", "a month", 30.44),
     ],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Our questions and the classifier do not work against each other: a denial is never urgent, a red flag always reaches a nurse."""
+"""Our questions and the classifier work together: a denial is never urgent, a red flag always reaches a nurse."""
 
 import pytest
 

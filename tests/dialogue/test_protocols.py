@@ -1,4 +1,4 @@
-"""Every protocol can be walked to its end, each red flag of it ends at a nurse, and a broken file is refused by name."""
+"""Every protocol can be walked to its end, each of its red flags ends at a nurse, a broken file is refused by name."""
 
 from pathlib import Path
 
@@ -155,7 +155,8 @@ def test_conditions() -> None:
         "head": "unknown",
     }
     true = [
-        "fever is yes", "fever is not no", "age < 3 months", "temperature >= 39.5", "onset >= 3 days", "onset < 1 weeks", "worse is yes",
+        "fever is yes", "fever is not no", "age < 3 months", "temperature >= 39.5", "onset >= 3 days",
+        "onset < 1 weeks", "worse is yes",
         "worse is not yes", "head is unknown", "head is not yes", "absent is unknown", "absent is not yes",
     ]  # fmt: skip
     false = [

@@ -14,10 +14,12 @@ def cut(text: str, size: int) -> list[str]:
 
 
 CASES = {
-    "Thank you for that, now tell me where you are. Is it far? Yes.": ["Thank you for that,", "now tell me where you are.", "Is it far?", "Yes."],
+    "Thank you for that, now tell me where you are. Is it far? Yes.": ["Thank you for that,",
+    "now tell me where you are.", "Is it far?", "Yes."],
     "Okay, where are you right now? And who is there?": ["Okay, where are you right now?", "And who is there?"],
     "The label says 2.5 mg for this. Which one is it?": ["The label says 2.5 mg for this.", "Which one is it?"],
-    "Did you see Dr. Lee or Mrs. Jones today? Please say.": ["Did you see Dr. Lee or Mrs. Jones today?", "Please say."],
+    "Did you see Dr. Lee or Mrs. Jones today? Please say.": ["Did you see Dr. Lee or Mrs. Jones today?",
+    "Please say."],
     "It began at 3 a.m. on Monday, right? Go on.": ["It began at 3 a.m. on Monday,", "right?", "Go on."],
     "It began at 3 a.m. Is it worse now?": ["It began at 3 a.m.", "Is it worse now?"],
     "Is that J. Smith on 5 St. James Rd. in town? Good.": ["Is that J. Smith on 5 St. James Rd. in town?", "Good."],

@@ -13,15 +13,18 @@ DAYS = {"day": 1.0, "week": 7.0, "month": 30.44, "year": 365.25}
 
 _YES = re.compile(
     r"^(?:(?:well|oh|um|uh|er|erm|so|and|god|actually|i think)\s+)*"
-    r"(?:yes|yeah|yep|yup|ya|yah|sure|correct|right|exactly|definitely|absolutely|of course|indeed|uh huh|that's right|"
+    r"(?:yes|yeah|yep|yup|ya|yah|sure|correct|right|exactly|definitely|absolutely|of course|indeed|uh huh|"
+    r"that's right|"
     r"that is right|that's correct|affirmative|i do|i am|i have|i did|he is|she is|he does|she does|he has|she has|"
-    r"it is|it does|it has|it can|i can|he can|she can|they can|we can|there is|they are|they do|they have|a little|a bit|a lot|some|sometimes|slightly|kind of|"
+    r"it is|it does|it has|it can|i can|he can|she can|they can|we can|there is|they are|they do|they have|a little|"
+    r"a bit|a lot|some|sometimes|slightly|kind of|"
     r"sort of|quite|very)\b"
 )
 _NO = re.compile(
     r"^(?:(?:well|oh|um|uh|er|erm|so|and|god|actually|i think)\s+)*"
     r"(?:no|nope|nah|not|none|nothing|never|negative|neither|i don't|i do not|i'm not|i am not|i haven't|i have not|"
-    r"he isn't|she isn't|he's not|she's not|he doesn't|she doesn't|he hasn't|she hasn't|it isn't|it's not|it doesn't|i can't|i cannot|he can't|she can't|they can't|it can't|he cannot|she cannot|"
+    r"he isn't|she isn't|he's not|she's not|he doesn't|she doesn't|he hasn't|she hasn't|it isn't|it's not|it doesn't|"
+    r"i can't|i cannot|he can't|she can't|they can't|it can't|he cannot|she cannot|"
     r"there isn't|there is no|there's no|there's none|they aren't|they don't|don't think so|i don't think so|"
     r"all normal)\b"
 )
@@ -35,15 +38,18 @@ _MALE = (
     "son|father|dad|daddy|husband|brother|grandfather|grandpa|grandad|uncle|nephew|boyfriend|boy|man|male|gentleman|guy"
 )
 _SOMEBODY = (
-    f"{_FEMALE}|{_MALE}|baby|child|kid|infant|toddler|partner|friend|neighbour|neighbor|patient|parent|colleague|boss|"
+    f"{_FEMALE}|{_MALE}|baby|child|kid|infant|toddler|partner|friend|neighbour|neighbor|patient|parent|colleague|"
+    f"boss|"
     "roommate|flatmate|cousin|spouse|newborn|grandson|granddaughter|stepson|stepdaughter"
 )
 _OTHER = re.compile(
     rf"\b(?:(?:my|our|a|the|his|her)(?: \w+){{0,4}}? (?:{_SOMEBODY})\b|someone else|somebody else|another person|"
-    r"(?:my|our|a|an|the) (?:\w+ ){1,3}(?:year|month|week|day)s? olds?\b|for (?:him|her|them)\b|(?:he|she) (?:is|has|was|can't|won't|keeps|got|feels|says)\b|(?:he|she)'s\b)"
+    r"(?:my|our|a|an|the) (?:\w+ ){1,3}(?:year|month|week|day)s? olds?\b|for (?:him|her|them)\b|(?:he|she) (?:is|has|"
+    r"was|can't|won't|keeps|got|feels|says)\b|(?:he|she)'s\b)"
 )
 _SELF = re.compile(
-    r"\b(?:myself|for me|it's me|it is me|i'm the patient|i am the patient|me myself|just me|i am calling for me|self)\b|^me$"
+    r"\b(?:myself|for me|it's me|it is me|i'm the patient|i am the patient|me myself|just me|i am calling for me|"
+    r"self)\b|^me$"
 )
 _OWN = re.compile(r"\b(?:i have|i've|i'm|i am|i got|i feel|i need|i keep|my (?!\w+ (?:is|has|was|can't|won't)\b)\w+)\b")
 _FILLERS = frozenset(
@@ -51,9 +57,11 @@ _FILLERS = frozenset(
 )
 _ONSET = re.compile(
     r"\b(?:since [\w' ]{2,40}|(?:for |about |over |almost |nearly )*(?:the )?(?:past |last )?"
-    r"(?:a |an |\d+|one|two|three|four|five|six|seven|eight|nine|ten|twelve|few|couple(?: of)?|several|half an?)[\w ]{0,12}?"
+    r"(?:a |an |\d+|one|two|three|four|five|six|seven|eight|nine|ten|twelve|few|couple(?: of)?|several|"
+    r"half an?)[\w ]{0,12}?"
     r"(?:minutes?|hours?|days?|weeks?|months?|years?|nights?)(?: ago| now)?|"
-    r"(?:yesterday|today|tonight|last night|this (?:morning|afternoon|evening|week)|last week|just now|right now|recently|"
+    r"(?:yesterday|today|tonight|last night|this (?:morning|afternoon|evening|week)|last week|just now|right now|"
+    r"recently|"
     r"(?:on )?(?:monday|tuesday|wednesday|thursday|friday|saturday|sunday)|a while ago|all (?:day|night|week)))\b"
 )
 
@@ -91,7 +99,10 @@ def plain(text: str) -> str:
 
 
 def yes_no(text: str) -> str | None:
-    """Yes, no, maybe (it may be so) or None. The first words decide: "no, just a cough" is no; the rest is judged elsewhere."""
+    """Yes, no, maybe (it may be so) or None.
+
+    The first words decide: "no, just a cough" is no; what comes after it is judged elsewhere.
+    """
     said = plain(text)
     if dont_know(text):
         return None

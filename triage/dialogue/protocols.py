@@ -1,6 +1,6 @@
 """Protocols as data: a complaint, its questions, its rules of disposition, and when to call again.
 
-What ships is a sample. A protocol says so itself (`status`), and a file that does not fit this schema is refused at start.
+What ships is a sample, and each file says so (`status`). A file that does not fit this schema is refused at start.
 """
 
 from collections.abc import Iterable
@@ -109,7 +109,7 @@ def _fits(want: str, word: str) -> bool:
 
 
 def match(protocols: Iterable[Protocol], text: str, age: Age | None) -> Protocol | None:
-    """The protocol of a complaint: the most dangerous one that the words fit and the age allows; None when none does."""
+    """The protocol of a complaint: the most dangerous one that words and age fit; None when none does."""
     words = words_of(text)
     fitting = [p for p in protocols if p.id != GENERAL and p.suits(age) and p.speaks_of(words)]
     return min(fitting, key=lambda p: p.priority, default=None)

@@ -1,4 +1,4 @@
-"""What a caller's turn means for the interview: a request about the call itself, a correction, an answer. Pure rules."""
+"""What a caller's turn means for the interview: a request about the call, a correction, an answer. Pure rules."""
 
 import re
 from dataclasses import dataclass
@@ -24,7 +24,8 @@ class Intent(StrEnum):
 
 
 _PEOPLE = (
-    r"(?:nurse|person|human|human being|somebody|someone|doctor|operator|agent|real person|live person|staff|receptionist|"
+    r"(?:nurse|person|human|human being|somebody|someone|doctor|operator|agent|real person|live person|staff|"
+    r"receptionist|"
     r"representative)"
 )
 _WANTS = r"(?:want|need|like|get|give|speak|talk|connect|transfer|put|pass|let me|can i have|could i have|may i have)"
@@ -33,16 +34,20 @@ _INTENTS: tuple[tuple[Intent, re.Pattern[str]], ...] = (
     (
         Intent.NO_RECORD,
         re.compile(
-            r"\b(?:don't|do not|not|never|stop|refuse|without|mustn't|can't you not)\b[\w' ]{0,30}\b(?:recorded|recording|record (?:this|me|it|"
-            r"that|my|us|anything|what)|written down|writ(?:e|ing) (?:(?:this|it|that|me|anything|what i say) )?down|taking notes|take notes)\b|"
+            r"\b(?:don't|do not|not|never|stop|refuse|without|mustn't|can't you not)\b[\w' ]{0,30}\b(?:recorded|"
+            r"recording|record (?:this|me|it|"
+            r"that|my|us|anything|what)|written down|writ(?:e|ing) (?:(?:this|it|that|me|anything|what i say) )?down|"
+            r"taking notes|take notes)\b|"
             r"^(?:please |no )*(?:don't|do not) record\b|\bno recording\b"
         ),
     ),
     (
         Intent.NO_MACHINE,
         re.compile(
-            r"\b(?:don't|do not|not|won't|refuse|hate|never|can't stand)\b[\w' ]{0,12}\b(?:talk|speak|talking|speaking|deal|dealing|to|with)\b"
-            rf"(?: (?:to|with|a|an|the|some|any|this|these|no))* {_MACHINES}\b|\bno (?:machines|robots|computers|bots|ai)\b|"
+            r"\b(?:don't|do not|not|won't|refuse|hate|never|can't stand)\b[\w' ]{0,12}\b(?:talk|speak|talking|"
+            r"speaking|deal|dealing|to|with)\b"
+            rf"(?: (?:to|with|a|an|the|some|any|this|these|no))* {_MACHINES}\b|\bno (?:machines|robots|computers|"
+            rf"bots|ai)\b|"
             rf"\b(?:don't|do not) (?:want|like) (?:a|an|this|the|any)? ?(?:robot|computer|bot|automated \w+|ai)s?\b"
         ),
     ),
@@ -50,18 +55,23 @@ _INTENTS: tuple[tuple[Intent, re.Pattern[str]], ...] = (
         Intent.PERSON,
         re.compile(
             rf"^(?:(?:a|the|uh|um|please|yes|no|just|hello|hi|hey) )*{_PEOPLE}(?: (?:please|now))*$|"
-            rf"\b{_WANTS}\b(?: (?:me|you|to|a|an|the|some|with|through|on|real|live|actual|human|speak|talk|just|my|please|over)){{0,6}} "
+            rf"\b{_WANTS}\b(?: (?:me|you|to|a|an|the|some|with|through|on|real|live|actual|human|speak|talk|just|my|"
+            rf"please|over)){{0,6}} "
             rf"{_PEOPLE}\b(?! (?:who|else|told|said|that|to|sick|ill|with|about|for|because))|"
-            rf"\b(?:speak|talk|speaking|talking) (?:to|with) (?:a |an |the |some )?(?:real |live |actual |human )*{_PEOPLE}\b|"
+            rf"\b(?:speak|talk|speaking|talking) (?:to|with) (?:a |an |the |some )?(?:real |live |actual |"
+            rf"human )*{_PEOPLE}\b|"
             rf"\bis there (?:a|any) {_PEOPLE}\b"
         ),
     ),
     (
         Intent.NO_ENGLISH,
         re.compile(
-            r"\b(?:no (?:hablo |speak )?(?:english|ingles|inglés)|don't speak english|do not speak english|not speak english|"
-            r"hablas? (?:usted )?(?:espanol|español)|hablan (?:espanol|español)|en (?:espanol|español)|speak (?:spanish|french|"
-            r"chinese|mandarin|arabic|polish|german|portuguese|vietnamese|russian|korean)|an? interpreter|an? translator)\b"
+            r"\b(?:no (?:hablo |speak )?(?:english|ingles|inglés)|don't speak english|do not speak english|"
+            r"not speak english|"
+            r"hablas? (?:usted )?(?:espanol|español)|hablan (?:espanol|español)|en (?:espanol|español)|"
+            r"speak (?:spanish|french|"
+            r"chinese|mandarin|arabic|polish|german|portuguese|vietnamese|russian|korean)|an? interpreter|"
+            r"an? translator)\b"
         ),
     ),
     (
@@ -71,7 +81,8 @@ _INTENTS: tuple[tuple[Intent, re.Pattern[str]], ...] = (
     (
         Intent.REPEAT,
         re.compile(
-            r"\b(?:say (?:that|it) again|repeat (?:that|it|the question|please)|come again|say again|what did you say|"
+            r"\b(?:say (?:that|it) again|repeat (?:that|it|the question|please)|come again|say again|"
+            r"what did you say|"
             r"what was that|what was the question|once more|one more time)\b|"
             r"\b(?:didn't|did not|couldn't|can't|don't|do not) (?:quite )?(?:hear|catch|get|understand)"
             r"(?: (?:you|that|it|what you said|the question))?(?: sorry)?$|"
@@ -82,22 +93,29 @@ _INTENTS: tuple[tuple[Intent, re.Pattern[str]], ...] = (
         Intent.HOLD,
         re.compile(
             r"^(?:(?:uh|um|oh|okay|ok|yes|yeah|no|sorry|please|can you|could you|well|and|just) )*"
-            r"(?:hold on|hang on|hold the line|bear with me|wait|(?:just )?(?:a|one|give me a|give me one|wait a|wait one) "
-            r"(?:second|sec|moment|minute|min|tick))\b(?! (?:ago|no|it's|that))(?: \w+(?:'\w+)?){0,5}$"
+            r"(?:hold on|hang on|hold the line|bear with me|wait|(?:just )?(?:a|one|give me a|give me one|wait a|"
+            r"wait one) "
+            r"(?:second|sec|moment|minute|min|tick))\b(?! ago)(?: (?:please|for|a|an|one|just|second|sec|moment|"
+            r"minute|min|bit|there|on|now|ok|okay|i'll|i will|i|need|have|"
+            r"to|let|me|check|look|see|get|find|think|grab|fetch|it|him|her|my|the|a|pen|paper|card|bottle|phone|"
+            r"glasses|ask|go|and|while|up)){0,9}$"
         ),
     ),
     (
         Intent.WHO_ARE_YOU,
         re.compile(
             r"\b(?:are you|am i (?:talking|speaking) (?:to|with)|is this) (?:a |an )?(?:real |actual |live )?"
-            r"(?:person|human|robot|machine|computer|bot|nurse|doctor|recording|ai|automated)\b|\bwho (?:are you|is this|am i)\b"
+            r"(?:person|human|robot|machine|computer|bot|nurse|doctor|recording|ai|automated)\b|\bwho (?:are you|"
+            r"is this|am i)\b"
         ),
     ),
     (
         Intent.THANKS,
         re.compile(
-            r"^(?:(?:okay|ok|all right|alright|great|good|thanks?|thank you|very much|so much|a lot|bye|goodbye|bye bye|yes|"
-            r"no|that's all|that is all|nothing else|perfect|you too|will do|fine|cheers|then|and|have a good (?:day|night|one)"
+            r"^(?:(?:okay|ok|all right|alright|great|good|thanks?|thank you|very much|so much|a lot|bye|goodbye|"
+            r"bye bye|yes|"
+            r"no|that's all|that is all|nothing else|perfect|you too|will do|fine|cheers|then|and|have a good (?:day|"
+            r"night|one)"
             r"|for your help|understood|got it|right) ?)+$"
         ),
     ),
@@ -154,14 +172,18 @@ _SPANISH = frozenset(
 )
 _CLEARLY_SPANISH = _SPANISH - {"no", "me", "la", "es", "el", "un", "se", "para"}
 _ASKS = re.compile(
-    r"^(?:(?:and|but|so|wait|okay|ok|um|uh|sorry|no|yes) )*(?:when|what|what's|how|who|where|why|which|can (?:i|you|we|he|she)|"
-    r"could (?:i|you)|should (?:i|we|he|she)|do (?:i|you|we)|does|did|will (?:i|you|they|the|she|he)|is (?:it|that|there)|are (?:you|they))\b"
+    r"^(?:(?:and|but|so|wait|okay|ok|um|uh|sorry|no|yes) )*(?:when|what|what's|how|who|where|why|which|can (?:i|you|"
+    r"we|he|she)|"
+    r"could (?:i|you)|should (?:i|we|he|she)|do (?:i|you|we)|does|did|will (?:i|you|they|the|she|he)|is (?:it|that|"
+    r"there)|are (?:you|they))\b"
 )
 _PARTICLE = re.compile(
-    r"^(?:(?:no|nope|nah|well|um|uh) )+(?=(?:i|i'm|i've|i've got|my|it's|it|he|he's|she|she's|his|her|we|our|just|but|only|there's|the)\b)"
+    r"^(?:(?:no|nope|nah|well|um|uh) )+(?=(?:i|i'm|i've|i've got|my|it's|it|he|he's|she|she's|his|her|we|our|just|"
+    r"but|only|there's|the)\b)"
 )
 _LEAD = re.compile(
-    r"\b(?:i said|i meant|i mean|correction|that's wrong|that is wrong|that's not right|that is not right|that's not correct|"
+    r"\b(?:i said|i meant|i mean|correction|that's wrong|that is wrong|that's not right|that is not right|"
+    r"that's not correct|"
     r"you got that wrong|wrong number)\b"
 )
 _SOFT_LEAD = re.compile(

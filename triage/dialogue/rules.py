@@ -1,4 +1,5 @@
-"""Conditions of protocols: "fever is yes", "age < 3 months", "temperature >= 39", "onset >= 10 days". A tiny language.
+"""Conditions of protocols: "fever is yes", "age < 3 months", "temperature >= 39",
+"onset >= 10 days". A tiny language.
 
 A condition about something unknown does not hold, except with `is unknown` and `is not`. An answer of "maybe" holds
 for `is yes` and for `is no` alike, and for their opposites: rules only ever raise the urgency.
@@ -11,7 +12,8 @@ from collections.abc import Mapping
 from triage.dialogue.answers import DAYS, Age, onset_days
 
 _RULE = re.compile(
-    r"(?P<what>[a-z_]+) (?P<op>is not|is|<=|>=|<|>) (?P<value>[a-z_]+|\d+(?:\.\d+)?)(?: (?P<unit>days?|weeks?|months?|years?))?"
+    r"(?P<what>[a-z_]+) (?P<op>is not|is|<=|>=|<|>) (?P<value>[a-z_]+|\d+(?:\.\d+)?)(?: (?P<unit>days?|weeks?|"
+    r"months?|years?))?"
 )
 _COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 TIMES = frozenset({"age", "onset"})

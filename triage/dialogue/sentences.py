@@ -40,7 +40,8 @@ _MAY_END = frozenset(["a.m", "p.m", "etc", "no", "rd", "ave", "st"])
 _ENDS = re.compile(r"([.!?]+[\"'”’)]*)(\s+)(?=\S)")
 _CLAUSE = re.compile(r"([,;:]|\s[-–—])\s+(?=\S)")
 _STARTS = re.compile(
-    r"(?:I|We|You|It|The|A|An|This|That|If|Is|Are|Do|Does|Did|Can|Please|Thank|What|When|Where|Who|How|And|But|Now|Then)\b"
+    r"(?:I|We|You|It|The|A|An|This|That|If|Is|Are|Do|Does|Did|"
+    r"Can|Please|Thank|What|When|Where|Who|How|And|But|Now|Then)\b"
 )
 
 
