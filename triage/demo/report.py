@@ -140,7 +140,7 @@ def _latencies(console: Console, measured: Mapping[str, Sequence[float]], allowa
         return
     heading = f"{'latency, ms':<18}{'n':>4}{'p50':>10}{'p95':>10}{'max':>10}"
     console.print(Text(f"{heading}  p95 + line's {allowance_ms}", style="bold"))
-    for name, values in sorted(measured.items()):
+    for name, values in sorted((name, values) for name, values in measured.items() if values):
         p50, p95 = percentile(values, 0.50), percentile(values, 0.95)
         row = f"  {name:<16}{len(values):>4}{p50:>10.1f}{p95:>10.1f}{max(values):>10.1f}"
         console.print(Text(row + (f"{p95 + allowance_ms:>10.1f}" if name in CALLER_SIDE else "")))
