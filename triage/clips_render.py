@@ -1,7 +1,7 @@
 """Render all fixed wording and write the manifest: `python -m triage.clips_render [--check] [--all] [--only ID]`.
 
 Two sources: `audio_assets/wording.toml` (what the machine itself says) and the dialogue's wording and protocols. A clip
-is rendered again when its text, voice or pace changed, or its file is gone. Each file is 16 kHz mono int16: silence before
+is rendered again when its text, voice or pace changed, or its file is gone. Each is 16 kHz mono int16: silence before
 the first sound cut away (the hand-off clock counts it), level -20 dBFS, peaks below -1 dBFS, 5 ms faded at both ends.
 """
 

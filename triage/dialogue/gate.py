@@ -2,7 +2,8 @@
 
 It refuses by kind: a diagnosis or its exclusion, reassurance, a dose or treatment, a promise, pretending to be human, a
 way of harming oneself, an order to wait. It is coarse on purpose: what it refuses is replaced by fixed wording, so a
-harmless sentence lost costs nothing, and a harmful one said may cost a life. Fixed wording passes by its id, never by its looks.
+harmless sentence lost costs nothing, and a harmful one said may cost a life. Fixed
+wording passes by its id, never by its looks.
 """
 
 import re

@@ -87,7 +87,7 @@ def _number(words: Sequence[str]) -> tuple[float, int]:
 
 
 def phone_digits(text: str) -> str | None:
-    """The one telephone number in `text` ("five five five, double one, oh nine..."), digits only; None if there is none.
+    """The one telephone number in `text` ("five five five, double one, oh nine...") as digits; None if there is none.
 
     A leading plus is kept. Words between the digits end the number; the longest run counts.
     """

@@ -1,5 +1,4 @@
-"""Conditions of protocols: "fever is yes", "age < 3 months", "temperature >= 39",
-"onset >= 10 days". A tiny language.
+"""Conditions of protocols, a tiny language: "fever is yes", "age < 3 months", "temperature >= 39", "onset >= 10 days".
 
 A condition about something unknown does not hold, except with `is unknown` and `is not`. An answer of "maybe" holds
 for `is yes` and for `is no` alike, and for their opposites: rules only ever raise the urgency.
