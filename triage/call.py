@@ -77,6 +77,8 @@ class Finished:
     call: Call
     known: Known
     counts: dict[str, int]
+    ended_ns: int
+    """Monotonic time of the hang-up (or of the transfer that took the caller)."""
 
 
 class _Ours:
@@ -202,7 +204,9 @@ class LiveCall:
             call = await self.runtime.run(self._connected)
         finally:
             await self.equipment.stt.close()
-        return Finished(self.call_id, self._outcome, call, self._judge.known, self.counts())
+        return Finished(
+            self.call_id, self._outcome, call, self._judge.known, self.counts(), self.runtime.ended_ns
+        )
 
     def counts(self) -> dict[str, int]:
         """Finals, stretches, tails and assessments (which must agree), pauses, and records written."""

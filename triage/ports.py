@@ -385,7 +385,7 @@ class Receipt(Protocol):
         """Wait until it is durable.
 
         Raises:
-            Unavailable: the store failed; the spool has it.
+            Exception: neither the store nor the spool took it (yet); the writer goes on trying.
         """
         ...
 

@@ -18,7 +18,7 @@ from fsm import effects as fx
 from fsm import events as ev
 from fsm.call import Call
 from fsm.machine import Step, step
-from fsm.states import State, TimerName
+from fsm.states import Phase, State, TimerName
 from triage.clips import ClipLibrary
 from triage.clock import Clock
 from triage.echo import EchoTap
@@ -28,6 +28,7 @@ from triage.listening import Listening
 from triage.playout import Playout
 from triage.ports import Line, LineSignal, NurseDesk, Receipt
 from triage.trace import Noted, Observer, Paged, StepTaken, Trace
+from triage.watch import INBOX_FULL, MACHINE_FAILED
 
 PROMPTS_JOINED_BY = "+"
 """Joins the ids of a playback that is made of several clips."""
@@ -136,6 +137,8 @@ class Runtime:
         self._sealed = asyncio.Event()
         self._last_resort = False
         self._closing = False
+        self.ended_ns = 0
+        """When the caller had gone (or was gone from us); 0 while the call lives."""
         self.pauses = 0
         """Times our playout was held for a sound of the caller's."""
         self.false_pauses = 0
@@ -150,7 +153,7 @@ class Runtime:
     def tell(self, event: ev.Event) -> None:
         """Hand the machine one event; it is stepped at once unless a step is already under way."""
         if len(self._inbox) >= INBOX:
-            self.page("inbox_full")
+            self.page(INBOX_FULL)
             return
         self._inbox.append(event)
         if self._stepping:
@@ -173,6 +176,8 @@ class Runtime:
             self._start_last_ladder(error)
             return
         self.call = decided.after
+        if decided.after.phase is Phase.ENDED and not self.ended_ns:
+            self.ended_ns = event.at_ns
         self._count_pauses(decided)
         receipt = self._rooms.record.step(decided)
         for effect in decided.effects:
@@ -410,7 +415,7 @@ class Runtime:
         rooms.playout.flush(through=self.call.flushed)
         apology = rooms.clips.clip("apology")
         rooms.playout.append(1_000_000, apology.pcm, text=apology.text, words=apology.words, prompt=apology.id)
-        self.page("machine_failed")
+        self.page(MACHINE_FAILED)
         self.spawn(self._climb())
 
     async def _climb(self) -> None:

@@ -30,8 +30,15 @@ MACHINE_FAILED = "machine_failed"
 INBOX_FULL = "inbox_full"
 """A call's inbox was full; raised by the runtime."""
 
+MACHINE_FAILED = "machine_failed"
+"""A step raised: the fixed last ladder carries the call."""
+INBOX_FULL = "inbox_full"
+"""A call got more events than can make sense; the newest were dropped."""
+
 ALL = (
     *FROM_THE_MACHINE,
+    MACHINE_FAILED,
+    INBOX_FULL,
     TURN_TAKING_P95,
     NURSE_HANDOFF_P95,
     NURSE_HANDOFF_SLOW,

@@ -217,7 +217,7 @@ async def _live(stage: _Stage, console: Console) -> Finished:
     _end_on_interrupt(stage, screen, clock)
     screen.start()
     finished = await call.live()
-    await _summarised(stage, clock, screen)
+    await _summarised(stage, finished, clock, screen)
     with suppress(TimeoutError):
         await asyncio.wait_for(line.over(), AFTER_TRANSFER_S)
     folder = stage.folder.root / "calls" / stage.call_id
@@ -227,7 +227,7 @@ async def _live(stage: _Stage, console: Console) -> Finished:
     return finished
 
 
-async def _summarised(stage: _Stage, clock: Clock, screen: Screen) -> None:
+async def _summarised(stage: _Stage, finished: Finished, clock: Clock, screen: Screen) -> None:
     """Let the keeper do what it does in production: take the job from the outbox, write the summary, close the chain."""
     keeper = Keeper(stage.folder, stage.engines.writer, now_ns=clock.now_ns, wall_ns=clock.wall_ns)
     try:
