@@ -33,8 +33,10 @@ _DONT_KNOW = re.compile(
     r"\b(?:(?:i )?(?:don't|do not|dunno|can't|cannot) (?:really )?(?:know|tell|say|remember)|not sure|no idea|unsure|"
     r"hard to say|who knows|i'm not certain|dunno)\b"
 )
-_FEMALE = "daughter|mother|mom|mum|mommy|mummy|wife|sister|grandmother|grandma|granny|aunt|niece|"
+_FEMALE = (
+    "daughter|mother|mom|mum|mommy|mummy|wife|sister|grandmother|grandma|granny|aunt|niece|"
     "girlfriend|girl|woman|female|lady|gal"
+)
 _MALE = (
     "son|father|dad|daddy|husband|brother|grandfather|grandpa|grandad|uncle|nephew|boyfriend|boy|man|male|gentleman|guy"
 )
