@@ -95,7 +95,7 @@ def counted(log: CallLog) -> Comparison:
 def summarised(log: CallLog) -> Comparison:
     """A summary was written in time."""
     took = log.measured.get("summary", [])
-    actual = f"{took[0]:.0f} ms after the record was sealed" if took else "none"
+    actual = f"{took[0]:.0f} ms after the hang-up" if took else "none"
     return Comparison("summary", f"within {SUMMARY_MS / 1000:.0f} s", actual, bool(took) and took[0] <= SUMMARY_MS)
 
 
