@@ -54,6 +54,7 @@ def sore_throat() -> Chain:
 def chest_pain() -> Chain:
     packet = {
         "background": {"patient": "self", "not asked": "age; sex"},
+        "recommendation": {"outstanding": "age, sex"},
         "assessment": {"reported": 'chest pain: "my chest" (turn 2)', "denied": "nothing"},
     }
     order = {"type": "SendPacket", "reason": "urgent", "level": "nurse_now", "category": "chest", "rank": 50}
@@ -82,13 +83,13 @@ def test_a_routine_call_says_what_was_understood_and_what_was_booked() -> None:
     ]
     assert lines(summary, Part.BACKGROUND) == [
         'Age: 34 years, "thirty four".',
-        'Callback: 5550100, "five five five", corrected.',
+        'Call-back number: 5550100, "five five five", corrected.',
         "Location: unknown.",
-        "Not asked: who the patient is, sex, onset.",
+        "Not asked, or not understood: location, who the patient is, sex, onset.",
     ]
     assert lines(summary, Part.RECOMMENDATION) == [
         "A nurse rings back within 4 h (routine), reference CB-0001.",
-        'The caller heard: "Ring again at once if swallowing gets hard.".',
+        'The caller heard: "Ring again at once if swallowing gets hard."',
     ]
 
 
@@ -199,3 +200,11 @@ def test_nothing_is_concluded() -> None:
     page = chest_pain().summary().text().lower()
     for never in ("heart attack", "probably", "likely", "suspect", "diagnos"):
         assert never not in page
+
+
+def test_what_the_packet_lists_as_not_asked_is_not_stated_as_known() -> None:
+    summary = chest_pain().summary()
+    assert lines(summary, Part.BACKGROUND) == [
+        "Patient: self.",
+        "Not asked, or not understood: age, sex.",
+    ]

@@ -26,6 +26,14 @@ OUTCOMES = {
     "hung_up": "the caller hung up",
     "failed": "the call failed",
 }
+LABELS = {
+    "callback": "call-back number",
+    "callback_ok": "number confirmed",
+    "who": "patient",
+    "background": "conditions, medicines",
+    "summary_ok": "read-back confirmed",
+}
+"""Plain names of the interview's slots; the others are their own."""
 QUOTE_WORDS = 40
 WITHHELD = "(words withheld: the caller declined the record)"
 _NS_PER_S = 1_000_000_000
@@ -260,20 +268,27 @@ def _verdict(verdict: SourceRecord, notes: _Notes) -> Statement:
 
 def _background(notes: _Notes) -> list[Statement]:
     found = [
-        _state(Part.BACKGROUND, f"{_plain(slot).capitalize()}: {_answer(record)}.", record)
+        _state(Part.BACKGROUND, f"{LABELS.get(slot, _plain(slot)).capitalize()}: {_answer(record)}.", record)
         for slot, record in notes.answers.items()
         if slot != "complaint"
     ]
     if not notes.answers and notes.packet is not None:
-        told = {k: v for k, v in notes.packet_part("background").items() if v != NOT_ASKED}
+        told = {name: value for name, value in notes.packet_part("background").items() if name != NOT_ASKED}
         found += [
             _state(Part.BACKGROUND, f"{name.capitalize()}: {value}.", notes.packet) for name, value in told.items()
         ]
-    known = {*notes.answers, *(k for k, v in notes.packet_part("background").items() if v != NOT_ASKED)}
-    missing = [name for slot, name in ESSENTIAL if slot not in known and name not in known]
-    if missing:
-        found.append(Statement(Part.BACKGROUND, f"Not asked: {', '.join(missing)}."))
+    if missing := _missing(notes):
+        found.append(Statement(Part.BACKGROUND, f"Not asked, or not understood: {missing}."))
     return found
+
+
+def _missing(notes: _Notes) -> str:
+    """The first questions that have no answer: from the interview, else as the packet says."""
+    if not notes.answers and notes.packet is not None:
+        outstanding = str(notes.packet_part("recommendation").get("outstanding", ""))
+        return "" if outstanding.startswith("nothing") else outstanding
+    answered = {slot for slot, record in notes.answers.items() if record.payload.get("value") != UNKNOWN}
+    return ", ".join(name for slot, name in ESSENTIAL if slot not in answered)
 
 
 def _answer(record: SourceRecord) -> str:
@@ -377,7 +392,7 @@ def _times(notes: _Notes) -> list[Statement]:
 
 def _state(part: Part, text: str, *rests_on: SourceRecord) -> Statement:
     turns = tuple(sorted({record.turn for record in rests_on if record.turn}))
-    return Statement(part, text, turns, tuple(dict.fromkeys(record.place for record in rests_on)))
+    return Statement(part, _sentence(text), turns, tuple(dict.fromkeys(record.place for record in rests_on)))
 
 
 def _line(statement: Statement) -> str:
@@ -408,6 +423,11 @@ def _quoted(text: str) -> str:
         return text
     words = text.split()
     return f'"{" ".join(words[:QUOTE_WORDS])}{" ..." if len(words) > QUOTE_WORDS else ""}"'
+
+
+def _sentence(text: str) -> str:
+    """End a statement once, also where it ends in a quotation that has its own full stop."""
+    return text[:-1] if text.endswith(('.".', '?".', '!".')) else text
 
 
 def _first_of_each(verdicts: list[SourceRecord]) -> list[SourceRecord]:
