@@ -306,7 +306,7 @@ class Listening:
         self._tell(ev.SpeechDismissed(at_ns=self._now_ns(), why=why))
 
     def judge_speech(self) -> None:
-        """Answer now, as well as can be: were those words? (WordsHeard, SpeechDismissed or SpeechUnclear follows.)"""
+        """Answer now, as well as can be: were those words? (WordsHeard, SpeechDismissed or SpeechUnclear follows)."""
         if self._words_told:
             self._tell(ev.WordsHeard(at_ns=self._now_ns()))
         elif self._finishing_at is not None or self._open:
