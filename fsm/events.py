@@ -112,7 +112,7 @@ class KeyPressed(Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HoldRequested(Event):
-    """The caller said "hold on": their silence is meant. Comes in place of `TurnEnded`."""
+    """The caller said "hold on": their silence is meant. Comes in place of a reply (or of `TurnEnded`)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
