@@ -17,9 +17,13 @@ from enum import StrEnum
 from importlib import resources
 from pathlib import Path
 
+from classifiers import load as load_classifier
+from classifiers.rulebook import RuleFileError
 from triage.clips import ClipLibrary
 from triage.config import Settings
+from triage.dialogue.interview import Book
 from triage.errors import TriageError
+from triage.handoff.desk import read_targets
 
 NEEDED_MB = 200
 """Free space the data folder should have, MB; a demo call takes about 10."""
@@ -62,8 +66,10 @@ def examine(settings: Settings) -> list[Finding]:
         *_packages(),
         _voice(),
         *_models(),
+        *_rules_and_protocols(settings),
         _clips(settings),
         _data_folder(settings.data_dir),
+        _nurses(settings),
         _speaker(),
     ]
 
@@ -150,11 +156,34 @@ def _voice() -> Finding:
 
 
 def _models() -> list[Finding]:
+    findings = []
     folder = resources.files("triage.stages")
-    vad = folder / "models" / "silero_vad.onnx"
-    if not vad.is_file():
-        return [Finding("model", Verdict.MISSING, f"{vad} is missing; check the project out again")]
-    return [Finding("model", Verdict.GOOD, f"silero_vad.onnx, {len(vad.read_bytes()) // 1024} KiB")]
+    for name, place, use in (
+        ("silero_vad.onnx", folder / "models" / "silero_vad.onnx", "voice activity"),
+        ("triage.arpa.gz", folder / "lm" / "triage.arpa.gz", "what the local recogniser expects to hear"),
+    ):
+        if place.is_file():
+            findings.append(Finding("model", Verdict.GOOD, f"{name}, {len(place.read_bytes()) // 1024} KiB, {use}"))
+        else:
+            findings.append(Finding("model", Verdict.MISSING, f"{place} is missing ({use}); install the package again"))
+    return findings
+
+
+def _rules_and_protocols(settings: Settings) -> list[Finding]:
+    findings = []
+    try:
+        rules = load_classifier().rules
+        versions = ", ".join(f"{part} {version}" for part, version in rules.versions)
+        findings.append(Finding("red flags", Verdict.GOOD, f"{len(rules.flags)} findings ({versions})"))
+    except RuleFileError as error:
+        findings.append(Finding("red flags", Verdict.MISSING, f"{error}; mend that file"))
+    try:
+        protocols = Book.load(settings.region).protocols
+        words = f"{len(protocols)}, a sample: not for clinical use until the clinical lead approves"
+        findings.append(Finding("protocols", Verdict.GOOD, words))
+    except TriageError as error:
+        findings.append(Finding("protocols", Verdict.MISSING, str(error)))
+    return findings
 
 
 def _clips(settings: Settings) -> Finding:
@@ -179,6 +208,16 @@ def _data_folder(folder: Path) -> Finding:
     if free < NEEDED_MB:
         return Finding("data folder", Verdict.MISSING, f"{folder} has {free} MB left; free some or use --data")
     return Finding("data folder", Verdict.GOOD, f"{folder} ({free} MB free)")
+
+
+def _nurses(settings: Settings) -> Finding:
+    if settings.nurse_directory is None:
+        return Finding("nurse directory", Verdict.NOTE, "none set; the demo takes its nurses from the scenario")
+    try:
+        targets = read_targets(settings.nurse_directory)
+    except TriageError as error:
+        return Finding("nurse directory", Verdict.MISSING, str(error))
+    return Finding("nurse directory", Verdict.GOOD, f"{len(targets)} targets in {settings.nurse_directory}")
 
 
 def _speaker() -> Finding:
