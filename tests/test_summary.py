@@ -208,3 +208,12 @@ def test_what_the_packet_lists_as_not_asked_is_not_stated_as_known() -> None:
         "Patient: self.",
         "Not asked, or not understood: age, sex.",
     ]
+
+
+def test_the_first_mark_of_the_clock_counts_and_turn_zero_is_no_turn() -> None:
+    chain = chest_pain().mark("t_answered", 9_000, "carrier")
+    times = next(s for s in chain.summary().statements if s.text.startswith("From the urgent words"))
+    assert "answered after 1200 ms" in times.text
+    ended = next(s for s in chain.summary().statements if s.text.startswith("How it ended"))
+    assert ended.turns == ()
+    assert ended.records

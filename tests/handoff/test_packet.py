@@ -96,6 +96,12 @@ def test_what_the_caller_said_unasked_fills_the_background_and_is_marked() -> No
     assert made.background["conditions, medicines"] == "blood thinner (turn 2) (not asked, said)"
 
 
+def test_an_answer_that_was_not_asked_for_is_marked() -> None:
+    made = packet(answers=[Said("sex", "female", "female", status="inferred"), Said("who", "self", "self")])
+    assert made.background["sex"] == "female (not asked, said)"
+    assert made.background["patient"] == "self"
+
+
 def test_the_interviews_answer_comes_before_what_was_said_in_passing() -> None:
     made = packet(answers=[Said("age", "62 years", "sixty two")])
     assert made.background["age"] == '62 years, "sixty two" (turn 1)'
