@@ -29,6 +29,7 @@ from triage.ports import LanguageModel, Line, NurseDesk, SpeechToText, TextToSpe
 from triage.recorder import Recorder
 from triage.replies import Replies
 from triage.runtime import Rooms, Runtime
+from triage.stages.endpointing import Silences
 from triage.stopwatch import Stopwatch
 from triage.trace import CallClosed, Observer
 from triage.voice import Thresholds, WordlessLimits
@@ -204,9 +205,7 @@ class LiveCall:
             call = await self.runtime.run(self._connected)
         finally:
             await self.equipment.stt.close()
-        return Finished(
-            self.call_id, self._outcome, call, self._judge.known, self.counts(), self.runtime.ended_ns
-        )
+        return Finished(self.call_id, self._outcome, call, self._judge.known, self.counts(), self.runtime.ended_ns)
 
     def counts(self) -> dict[str, int]:
         """Finals, stretches, tails and assessments (which must agree), pauses, and records written."""
@@ -293,6 +292,13 @@ def hearing_limits(settings: Settings) -> HearingLimits:
         stretch_s=settings.stretch_s,
         stretch_words=settings.stretch_words,
         turn_cut_s=settings.turn_cut_s,
+        echo_window_s=settings.echo_window_s,
+        silences=Silences(
+            backstop_ms=settings.turn_silence_ms,
+            short_ms=settings.turn_silence_short_ms,
+            unfinished_ms=settings.turn_silence_unfinished_ms,
+            dictation_ms=settings.turn_silence_spelling_ms,
+        ),
         wordless=WordlessLimits(
             voice_s=settings.wordless_voice_s,
             burst_ms=settings.wordless_burst_ms,

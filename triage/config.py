@@ -91,8 +91,6 @@ class Settings(BaseModel):
     """Probability that counts as speech."""
     vad_off_threshold: Threshold = 0.35
     """Probability below which speech is over, window by window."""
-    vad_lead_in_ms: int = Field(default=300, ge=0, le=2000)
-    """Audio before the onset that the recogniser gets too, ms."""
 
     # --- end of turn
 
@@ -102,7 +100,7 @@ class Settings(BaseModel):
     """Silence after a complete short answer (yes, no, a number), ms."""
     turn_silence_unfinished_ms: int = Field(default=1000, ge=200, le=5000)
     """Silence after words that want to go on ("and", "my", a number being said), ms."""
-    turn_silence_spelling_ms: int = Field(default=1500, ge=200, le=8000)
+    turn_silence_spelling_ms: int = Field(default=1200, ge=200, le=8000)
     """Silence while a name or number is being spelled, ms."""
     interim_promotion_s: float = Field(default=1.5, ge=0.3, le=10)
     """Silence after which an interim whose final never came is taken for the final, s."""

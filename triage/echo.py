@@ -24,7 +24,6 @@ EXPLAINED = 0.75
 EXPLAINED_AT_KNOWN_DELAY = 0.5
 SAME_DELAY = 16
 """Delays this close (samples) are the same acoustic path."""
-WORDS_WITHIN_S = 2.0
 _WORD = re.compile(r"[a-z0-9áéíóúñü]+(?:'[a-z]+)?")
 
 

@@ -15,10 +15,10 @@ from typing import Protocol
 from classifiers.assessment import Assessment, CallJudge
 from fsm import events as ev
 from fsm.states import Dismissal
-from triage.echo import WORDS_WITHIN_S, EchoDetector, only_our_words
+from triage.echo import EchoDetector, only_our_words
 from triage.errors import StageError
 from triage.ports import FRAME, RATE, Frame, Pcm, SpeechToText, Transcript, VoiceActivity, Word
-from triage.stages.endpointing import silence_needed_ms
+from triage.stages.endpointing import Silences, silence_needed_ms
 from triage.trace import Assessed, Heard, Measured, Trace
 from triage.voice import Thresholds, VoiceChange, VoiceTracker, WordlessLimits, WordlessVoice
 
@@ -48,6 +48,9 @@ class HearingLimits:
     stretch_words: int = 25
     turn_cut_s: float = 30.0
     wordless: WordlessLimits = field(default_factory=WordlessLimits)
+    silences: Silences = field(default_factory=Silences)
+    echo_window_s: float = 2.0
+    """Words of ours this old may still be an echo."""
 
 
 class WhatWePlay(Protocol):
@@ -199,7 +202,7 @@ class Listening:
                 self._end_turn(silence)
 
     def _needed_ms(self, text: str) -> int:
-        return silence_needed_ms(text, question=self.question, phase=self.phase)
+        return silence_needed_ms(text, question=self.question, phase=self.phase, silences=self._limits.silences)
 
     def _finish(self) -> None:
         self._finishing_at, self._finish_ns, self._open = self.position, self._now_ns(), False
@@ -358,7 +361,7 @@ class Listening:
         return bool(transcript.words) and only_our_words([transcript.text], self._played_since(transcript))
 
     def _played_since(self, transcript: Transcript) -> Sequence[str]:
-        return self._ours.recent_words((self.position - transcript.start) / RATE + WORDS_WITHIN_S)
+        return self._ours.recent_words((self.position - transcript.start) / RATE + self._limits.echo_window_s)
 
     # --- urgency
 

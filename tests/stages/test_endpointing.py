@@ -3,13 +3,11 @@
 import pytest
 
 from triage.stages.endpointing import (
-    BACKSTOP_MS,
     COMPLETE_MS,
     DICTATED_MS,
-    DICTATION_MS,
     HESITATING_MS,
-    SHORT_ANSWER_MS,
-    UNFINISHED_MS,
+    USUAL,
+    Silences,
     silence_needed_ms,
 )
 
@@ -19,7 +17,7 @@ from triage.stages.endpointing import (
     ["", "i slipped on the wet stairs", "my knee is swollen", "he seems confused", "they will not wake her"],
 )
 def test_a_finished_sentence_gets_the_backstop(partial: str) -> None:
-    assert silence_needed_ms(partial) == BACKSTOP_MS == 500
+    assert silence_needed_ms(partial) == USUAL.backstop_ms == 500
 
 
 @pytest.mark.parametrize(
@@ -35,7 +33,7 @@ def test_a_finished_sentence_gets_the_backstop(partial: str) -> None:
     ],
 )
 def test_a_sentence_that_cannot_end_here_gets_more_time(partial: str) -> None:
-    assert silence_needed_ms(partial) == UNFINISHED_MS == 1000
+    assert silence_needed_ms(partial) == USUAL.unfinished_ms == 1000
 
 
 @pytest.mark.parametrize(
@@ -51,12 +49,12 @@ def test_a_sentence_that_cannot_end_here_gets_more_time(partial: str) -> None:
     ],
 )
 def test_endings_that_only_look_unfinished_do_not(partial: str) -> None:
-    assert silence_needed_ms(partial) == BACKSTOP_MS
+    assert silence_needed_ms(partial) == USUAL.backstop_ms
 
 
 @pytest.mark.parametrize("partial", ["um", "it was um", "so let me see", "about a week hold on"])
 def test_hesitation_gets_the_longest_wait(partial: str) -> None:
-    assert silence_needed_ms(partial, question="When did that begin?") == HESITATING_MS > UNFINISHED_MS
+    assert silence_needed_ms(partial, question="When did that begin?") == HESITATING_MS > USUAL.unfinished_ms
 
 
 @pytest.mark.parametrize("partial", ["yes", "No.", "Yeah", "no no", "yes it is", "no I don't", "not really"])
@@ -67,12 +65,12 @@ def test_yes_or_no_to_such_a_question_is_answered_quickly(partial: str, question
 
 def test_the_phase_alone_tells_that_yes_or_no_was_asked_for() -> None:
     assert silence_needed_ms("no", phase="yes_no") == COMPLETE_MS
-    assert silence_needed_ms("about myself", question="For you, or for another?", phase="yes_no") == SHORT_ANSWER_MS
+    assert silence_needed_ms("about myself", question="For you, or for another?", phase="yes_no") == USUAL.short_ms
 
 
 @pytest.mark.parametrize(("partial", "question"), [("yes", ""), ("yes", "Where does it hurt?")])
 def test_yes_out_of_place_gets_the_backstop(partial: str, question: str) -> None:
-    assert silence_needed_ms(partial, question=question) == BACKSTOP_MS
+    assert silence_needed_ms(partial, question=question) == USUAL.backstop_ms
 
 
 @pytest.mark.parametrize(
@@ -80,41 +78,41 @@ def test_yes_out_of_place_gets_the_backstop(partial: str, question: str) -> None
     ["no my breathing is normal", "yes since about an hour ago", "no i have no rash", "i'm calling for my wife"],
 )
 def test_a_short_answer_to_such_a_question_is_answered_quickly(partial: str) -> None:
-    assert silence_needed_ms(partial, question="Is there a rash?", phase="yes_no") == SHORT_ANSWER_MS
+    assert silence_needed_ms(partial, question="Is there a rash?", phase="yes_no") == USUAL.short_ms
 
 
 @pytest.mark.parametrize("partial", ["no i have", "no i do not take any", "no there is no", "yes but some"])
 def test_a_short_answer_in_the_making_is_waited_for(partial: str) -> None:
-    assert silence_needed_ms(partial, question="Is there a rash?", phase="yes_no") == UNFINISHED_MS
+    assert silence_needed_ms(partial, question="Is there a rash?", phase="yes_no") == USUAL.unfinished_ms
 
 
 def test_a_story_that_begins_with_yes_gets_the_backstop() -> None:
     story = "yes it was at my sister's place where they have a very old dog"
-    assert silence_needed_ms(story, question="Is there a rash?", phase="yes_no") == BACKSTOP_MS
+    assert silence_needed_ms(story, question="Is there a rash?", phase="yes_no") == USUAL.backstop_ms
 
 
 @pytest.mark.parametrize("partial", ["yes and", "no but", "yes my", "no i took the"])
 def test_yes_and_something_begun_is_no_complete_answer(partial: str) -> None:
-    assert silence_needed_ms(partial, question="Is it bleeding?") == UNFINISHED_MS
+    assert silence_needed_ms(partial, question="Is it bleeding?") == USUAL.unfinished_ms
 
 
 @pytest.mark.parametrize("partial", ["for two weeks", "three days ago", "seven out of ten", "since yesterday"])
 def test_a_measure_that_was_asked_for_is_answered_quickly(partial: str) -> None:
-    assert silence_needed_ms(partial, question="Since when?") == SHORT_ANSWER_MS == 350
-    assert silence_needed_ms(partial) == BACKSTOP_MS
+    assert silence_needed_ms(partial, question="Since when?") == USUAL.short_ms == 350
+    assert silence_needed_ms(partial) == USUAL.backstop_ms
 
 
 @pytest.mark.parametrize(
     ("partial", "needed"),
     [
-        ("i am forty", UNFINISHED_MS),
-        ("i am forty six", BACKSTOP_MS),
-        ("one hundred", UNFINISHED_MS),
-        ("one hundred and", UNFINISHED_MS),
-        ("one hundred and four", BACKSTOP_MS),
-        ("a hundred point", UNFINISHED_MS),
-        ("i took three", UNFINISHED_MS),
-        ("the left one", BACKSTOP_MS),
+        ("i am forty", USUAL.unfinished_ms),
+        ("i am forty six", USUAL.backstop_ms),
+        ("one hundred", USUAL.unfinished_ms),
+        ("one hundred and", USUAL.unfinished_ms),
+        ("one hundred and four", USUAL.backstop_ms),
+        ("a hundred point", USUAL.unfinished_ms),
+        ("i took three", USUAL.unfinished_ms),
+        ("the left one", USUAL.backstop_ms),
     ],
 )
 def test_a_number_in_progress_gets_more_time(partial: str, needed: int) -> None:
@@ -122,20 +120,20 @@ def test_a_number_in_progress_gets_more_time(partial: str, needed: int) -> None:
 
 
 def test_a_bare_number_is_a_whole_answer_to_an_open_question() -> None:
-    assert silence_needed_ms("forty", question="How many did you take?") == BACKSTOP_MS
+    assert silence_needed_ms("forty", question="How many did you take?") == USUAL.backstop_ms
 
 
 @pytest.mark.parametrize(
     ("partial", "needed"),
     [
-        ("five five five", DICTATION_MS),
-        ("five five five oh one two", DICTATION_MS),
+        ("five five five", USUAL.dictation_ms),
+        ("five five five oh one two", USUAL.dictation_ms),
         ("five five five oh one two three", DICTATED_MS),
         ("555 0123", DICTATED_MS),
         ("it is double five five oh one two three", DICTATED_MS),
-        ("forty six", BACKSTOP_MS),
-        ("forty", UNFINISHED_MS),
-        ("i am forty six years old", SHORT_ANSWER_MS),
+        ("forty six", USUAL.backstop_ms),
+        ("forty", USUAL.unfinished_ms),
+        ("i am forty six years old", USUAL.short_ms),
     ],
 )
 def test_dictated_numbers_are_waited_for_by_their_length(partial: str, needed: int) -> None:
@@ -143,8 +141,16 @@ def test_dictated_numbers_are_waited_for_by_their_length(partial: str, needed: i
 
 
 def test_spelling_gets_the_time_of_a_dictation() -> None:
-    assert silence_needed_ms("w a l", phase="spelling") == DICTATION_MS
+    assert silence_needed_ms("w a l", phase="spelling") == USUAL.dictation_ms
 
 
 def test_apostrophes_and_capitals_do_not_matter() -> None:
     assert silence_needed_ms("No I DON’T", phase="yes_no") == COMPLETE_MS
+
+
+def test_an_operators_settings_are_obeyed() -> None:
+    patient = Silences(backstop_ms=800, short_ms=200, unfinished_ms=1500, dictation_ms=2000)
+    assert silence_needed_ms("it hurts", silences=patient) == 800
+    assert silence_needed_ms("it hurts and", silences=patient) == 1500
+    assert silence_needed_ms("five five", phase="number", silences=patient) == 2000
+    assert silence_needed_ms("yes", question="Is it bad?", silences=patient) == 200

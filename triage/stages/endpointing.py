@@ -6,21 +6,14 @@ nothing here listens or waits.
 """
 
 import re
+from dataclasses import dataclass
 
-BACKSTOP_MS = 500
-"""Silence that ends a turn when the words do not say otherwise."""
-UNFINISHED_MS = 1000
-"""After words that want another one."""
 HESITATING_MS = 1200
 """After "um", "let me see"."""
 COMPLETE_MS = 300
 """After yes or no to a question that asked for just that."""
-SHORT_ANSWER_MS = 350
-"""After an answer of the kind that was asked for: "no, my breathing is fine", a duration, an age, a score."""
 SHORT_ANSWER_WORDS = 7
 """A longer answer is a story, and gets the backstop."""
-DICTATION_MS = 1200
-"""Between the groups of a number or the letters of a name."""
 DICTATED_MS = 600
 """After a telephone number that has all its digits."""
 
@@ -79,7 +72,24 @@ _ENDS_A_MEASURE = re.compile(
 )
 
 
-def silence_needed_ms(partial: str, *, question: str = "", phase: str = "") -> int:
+@dataclass(frozen=True, slots=True)
+class Silences:
+    """What an operator may set, ms."""
+
+    backstop_ms: int = 500
+    """Ends a turn when the words do not say otherwise."""
+    short_ms: int = 350
+    """After an answer of the kind that was asked for: "no, my breathing is fine", a duration, an age, a score."""
+    unfinished_ms: int = 1000
+    """After words that want another one."""
+    dictation_ms: int = 1200
+    """Between the groups of a number or the letters of a name."""
+
+
+USUAL = Silences()
+
+
+def silence_needed_ms(partial: str, *, question: str = "", phase: str = "", silences: Silences = USUAL) -> int:
     """Milliseconds of silence after `partial` that end the turn.
 
     `question`: what was asked last, as it was said; empty when nothing was. `phase`: the kind of answer it wants
@@ -87,28 +97,28 @@ def silence_needed_ms(partial: str, *, question: str = "", phase: str = "") -> i
     """
     words = _WORD.findall(partial.lower().replace("’", "'"))
     if not words:
-        return BACKSTOP_MS
+        return silences.backstop_ms
     said = " ".join(words)
     if words[-1] in _HESITATIONS or said.endswith(_HESITATING_ENDS):
-        return HESITATING_MS
+        return max(HESITATING_MS, silences.unfinished_ms)
     asked_yes_no = phase == YES_NO or _ASKS_YES_NO.search(question) is not None
     if _is_yes_or_no(words):
-        return COMPLETE_MS if asked_yes_no else BACKSTOP_MS
+        return min(COMPLETE_MS, silences.short_ms) if asked_yes_no else silences.backstop_ms
     if phase == YES_NO and _CHOICE.fullmatch(said):
-        return SHORT_ANSWER_MS
+        return silences.short_ms
     if phase == SPELLING:
-        return DICTATION_MS
+        return silences.dictation_ms
     if phase == NUMBER and (digits := _digits(words)) >= 2:
-        return DICTATED_MS if digits in PHONE_DIGITS else DICTATION_MS
+        return DICTATED_MS if digits in PHONE_DIGITS else silences.dictation_ms
     if _ENDS_A_MEASURE.search(said):
-        return SHORT_ANSWER_MS if question and len(words) <= SHORT_ANSWER_WORDS else BACKSTOP_MS
+        return silences.short_ms if question and len(words) <= SHORT_ANSWER_WORDS else silences.backstop_ms
     if _number_in_progress(words, answered=bool(question) and phase != NUMBER):
-        return UNFINISHED_MS
+        return silences.unfinished_ms
     if words[-1] in _UNFINISHED and (words[0] in _NO or not _finished(words)):
-        return UNFINISHED_MS  # "yes i have" is whole, "no i have" is not
+        return silences.unfinished_ms  # "yes i have" is whole, "no i have" is not
     if asked_yes_no and words[0] in _YES_NO and 4 <= len(words) <= SHORT_ANSWER_WORDS:
-        return SHORT_ANSWER_MS
-    return BACKSTOP_MS
+        return silences.short_ms
+    return silences.backstop_ms
 
 
 def _is_yes_or_no(words: list[str]) -> bool:
