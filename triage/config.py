@@ -45,8 +45,6 @@ class Settings(BaseModel):
     """What this process is for. `production` refuses to start with anything that serves demos only."""
     data_dir: Path = Field(default_factory=lambda: default_data_dir(os.environ))
     """Folder for store, spool, keys and demo calls. Default: `$XDG_DATA_HOME/triage-line`, else `~/.local/share/triage-line`."""
-    log_level: Literal["debug", "info", "warning", "error"] = "warning"
-    """How much the operational log says (on stderr; call ids and codes only)."""
     keep_audio: bool = True
     """Keep the stereo recording of a call, in the clear. Demo only: its caller is a machine."""
     nurse_directory: Path | None = None

@@ -142,7 +142,8 @@ class NurseSide:
         step = trace.step
         if step.after.state is State.HANDOFF and isinstance(step.event, ev.PlayoutStarted):
             self._mark(Mark.CLIP_AUDIBLE, step.event.at_ns, Source.OWN_CLOCK, 0)
-        if isinstance(step.event, ev.UrgencyRaised) and step.before.state is not State.HANDOFF:
+        became_urgent = step.after.handoff.urgent and not step.before.handoff.urgent
+        if isinstance(step.event, ev.UrgencyRaised) and became_urgent and step.after.state is State.HANDOFF:
             self._begin(step.event.at_ns)
 
     def _begin(self, final_ns: int) -> None:
