@@ -44,6 +44,7 @@ _CONNECTORS = frozenset(
 )
 _LISTING = frozenset(("or", "nor", "ni", "o", "and", "y", "either"))
 _LIST_REACH = 8
+_AFTER_NAME = frozenset("i he she my and is has have it y me le tengo tiene with having".split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +164,11 @@ class Context:
     # --- the verdict on one finding
 
     def shielded(self, first: int, last: int) -> bool:
-        """Whether a figure of speech or a name covers part of these words."""
-        return any(span.overlaps(first, last) for span, _ in self.kinds.get("shield", ()))
+        """Whether a figure of speech or a name covers where the finding begins or ends."""
+        return any(
+            span.first <= first < span.last or span.first < last <= span.last
+            for span, _ in self.kinds.get("shield", ())
+        )
 
     def _near(self, kind: str, first: int, last: int) -> bool:
         """Whether a cue of this kind stands in the finding's own segment, outside the finding."""
@@ -173,6 +177,10 @@ class Context:
             self._segment[span.first] in segments and not (first <= span.first and span.last <= last)
             for span, _ in self.kinds.get(kind, ())
         )
+
+    def _verb_between(self, first: int, last: int) -> bool:
+        """Whether a name has ended before token `last`: a pronoun or "and" follows it."""
+        return any(token.text in _AFTER_NAME for token in self._tokens[first:last])
 
     def judge(self, first: int, last: int) -> frozenset[str]:
         """What speaks against the finding over these tokens: negated, past, gone, chronic, hypothetical, other."""
@@ -188,6 +196,9 @@ class Context:
                 found.add(kind)
         if self._near("other", first, last):
             found.add("other")
+        for span, _ in self.kinds.get("named", ()):
+            if span.last <= first <= span.last + 2 and last - first <= 2 and not self._verb_between(span.last, first):
+                found.add("other")
         for span, _ in self.kinds.get("pet", ()):
             if span.first < first and not any(
                 span.last <= human.first <= first for human, _ in self.kinds.get("human", ())

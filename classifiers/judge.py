@@ -94,8 +94,10 @@ class RuleCall:
     ) -> list[Candidate]:
         numbers = find_numbers(tokens)
         given = [Match("<num>", n.first, n.last) for n in numbers]
+        given += [Match("<year>", n.first, n.last) for n in numbers if any(1930 <= r <= 2035 for r in n.readings)]
         matches = self._rules.book.find(tokens, given)
-        context = Context(tokens, matches, self._rules.cues)
+        symptoms = [(m.first, m.last) for m in matches if m.name == "<symptom>" or m.name in self._rules.flags]
+        context = Context(tokens, matches, self._rules.cues, symptoms)
         asked = self._asked(question)
         heard = self._heard(matches, context)
         candidates: list[Candidate] = []
