@@ -10,7 +10,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from classifiers.assertion import Context
+from classifiers.assertion import Context, Span
 from classifiers.assessment import Assessment, Evidence, Finding, Known
 from classifiers.language import language_of
 from classifiers.levels import Category, Level
@@ -61,6 +61,16 @@ def _compare(condition: Condition, value: float) -> bool:
             return value >= condition.value
         case _:
             return True
+
+
+PLAIN_YES = frozenset(
+    "yes yeah yep yup yah uh mm mhm correct sure definitely absolutely aye affirmative si claro cierto".split()
+)
+"""Words that say yes whatever follows; "i have", "it is", "a lot" are an answer only when they are all that was said."""
+
+
+def _affirms(span: Span, tokens: Sequence[Token]) -> bool:
+    return tokens[span.first].text in PLAIN_YES or span.last >= len(tokens)
 
 
 class RuleCall:
@@ -157,7 +167,7 @@ class RuleCall:
     ) -> list[Candidate]:
         if not asked or not tokens:
             return []
-        yes = [s for s, _ in context.kinds.get("affirm", ()) if s.first <= 2]
+        yes = [s for s, _ in context.kinds.get("affirm", ()) if s.first <= 2 and _affirms(s, tokens)]
         no = [s for s, _ in context.kinds.get("refuse", ()) if s.first <= 2]
         if yes and no:
             said_yes = max(yes, key=lambda s: s.last - s.first).first <= min(s.first for s in no)
