@@ -15,11 +15,15 @@ _YES = re.compile(
     r"^(?:(?:well|oh|um|uh|er|erm|so|and|god|actually|i think)\s+)*"
     r"(?:yes|yeah|yep|yup|ya|yah|sure|correct|right|exactly|definitely|absolutely|of course|indeed|uh huh|"
     r"that's right|"
-    r"that is right|that's correct|affirmative|i do|i am|i have|i did|he is|she is|he does|she does|he has|she has|"
-    r"it is|it does|it has|it can|i can|he can|she can|they can|we can|there is|they are|they do|they have|a little|"
-    r"a bit|a lot|some|sometimes|slightly|kind of|"
+    r"that is right|that's correct|affirmative|a little|a bit|a lot|some|sometimes|slightly|kind of|"
     r"sort of|quite|very)\b"
 )
+_YES_ALONE = re.compile(
+    r"^(?:(?:well|oh|um|uh|er|erm|so|and|god|actually|i think)\s+)*"
+    r"(?:(?:i|they|we) (?:do|have|can)|i (?:am|did)|(?:he|she) (?:is|does|has|can)|it (?:is|does|has|can)|there is|"
+    r"they are)(?: (?:yes|yeah|though|now|too|really|sometimes|quite|indeed|sir|maam|please|a bit|a little|i think)){0,2}$"
+)
+"""An answer only when next to nothing follows: "i have", "it is, yes"; "i have a cough for a week" tells something else."""
 _NO = re.compile(
     r"^(?:(?:well|oh|um|uh|er|erm|so|and|god|actually|i think)\s+)*"
     r"(?:no|nope|nah|not|none|nothing|never|negative|neither|i don't|i do not|i'm not|i am not|i haven't|i have not|"
@@ -115,7 +119,7 @@ def yes_no(text: str) -> str | None:
         return None  # "no, yes, a bit": ask again
     if _NO.search(said):
         return "no" if not re.search(r"^(?:not really sure|nothing but|no doubt|not only|never better)", said) else None
-    if _YES.search(said):
+    if _YES.search(said) or _YES_ALONE.search(said):
         return "yes"
     if _MAYBE.search(said):
         return "maybe"
