@@ -55,7 +55,9 @@ SHOWN = (
     "refer_sent",
     "nurse_handoff",
 )
-"""Latencies that are shown while the call runs, in this order; the report has all."""
+"""Latencies that are shown while the call runs; the report has all."""
+LATEST = 3
+"""So many of them fit into the footer of a narrow terminal."""
 
 STATE_STYLE = {
     State.IDLE: "dim",
@@ -139,6 +141,7 @@ class Screen:
                 self._saying = ""
                 yield self._said(trace)
             case Measured():
+                self._latencies.pop(trace.name, None)
                 self._latencies[trace.name] = trace.ms
                 if not self.live and trace.name in SHOWN:
                     yield self._line(trace, "measured", Text(f"{trace.name} {trace.ms:.0f} ms", style="dim"))
@@ -174,8 +177,8 @@ class Screen:
         table.add_row("state", state)
         table.add_row("hears", Text(self._interim[-(self.console.width - 12) :], style="bright_black"))
         table.add_row("says", Text(self._saying, style="cyan"))
-        shown = [f"{name} {self._latencies[name]:.0f}" for name in SHOWN if name in self._latencies]
-        table.add_row("ms", Text(" · ".join(shown), style="dim"))
+        shown = [f"{name} {ms:.0f}" for name, ms in self._latencies.items() if name in SHOWN]
+        table.add_row("ms", Text(" · ".join(shown[-LATEST:]), style="dim"))
         table.add_row("hand-off", self._running_clock(now))
         return Group(Rule(f"{self._title} · {self._recogniser}", style="dim"), table)
 
