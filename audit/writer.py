@@ -249,6 +249,8 @@ class AuditWriter:
             if self._in_flight is not None:
                 self._take_over(self._in_flight)
             self._spool_waiting()
+            if self._held:  # the disk may be free by now: a last try, as memory ends here
+                self._spool([])
             if self._in_flight is None and not self._spooling:
                 self._return_numbers()
             self._journal.close()

@@ -31,7 +31,7 @@ from triage.replies import Replies
 from triage.runtime import Rooms, Runtime
 from triage.stages.endpointing import Silences
 from triage.stopwatch import Stopwatch
-from triage.trace import CallClosed, Observer
+from triage.trace import CallClosed, Observer, Paged
 from triage.voice import Thresholds, WordlessLimits
 
 DURABLE_AT_END_S = 2.0
@@ -244,8 +244,8 @@ class LiveCall:
         if not receipt.done():
             try:
                 await asyncio.wait_for(receipt.wait(), DURABLE_AT_END_S)
-            except Exception:  # the writer keeps trying; the spool or its memory has the record
-                self.runtime.page(AUDIT_STORE)
+            except Exception:  # the writer keeps trying; the record has ended, so this page stands in none
+                self._observe(Paged(at_ns=self.clock.now_ns(), alarm=AUDIT_STORE))
         self._observe(
             CallClosed(at_ns=self.clock.now_ns(), call_id=self.call_id, outcome=self._outcome, counts=self.counts())
         )

@@ -1,0 +1,584 @@
+"""One whole call for a test: a `LiveCall` on a simulated line, in virtual time, with everything around it in the test's hand.
+
+`ring(...)` lives through the call and returns what is left of it: every trace, both sides of the line as recorded, and
+the sealed record. Each call is checked for what must hold of any call: the counts agree, the record verifies and opens,
+and no task is left behind.
+
+The default judge knows two dangers only, so that these tests do not depend on the red-flag rules; `RULES` are the real
+ones. Caller speech is the project's own recordings.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+import classifiers
+from audit.folder import AuditFolder
+from audit.journal import Journal
+from audit.outbox import Callback, Outbox
+from audit.reader import OpenedRecord, Reader
+from audit.store import SqliteStore, Store
+from audit.verify import Verified
+from audit.writer import AuditWriter
+from classifiers.assessment import Assessment, Evidence, Known
+from classifiers.levels import Category, Level
+from fsm import effects as fx
+from fsm import events as ev
+from fsm.machine import Step
+from fsm.states import Declared, RungKind
+from triage import clock as clocks
+from triage.call import Engines, Equipment, Finished, LiveCall, new_call_id
+from triage.clips import ClipLibrary
+from triage.clock import Clock
+from triage.config import Settings, load
+from triage.demo import cast
+from triage.demo.patient import Cue, Patient, Utterance
+from triage.dialogue.interview import OPENING, Book
+from triage.dialogue.scripted import ScriptedInterviewer
+from triage.errors import Unavailable
+from triage.handoff.desk import FileDesk, Target
+from triage.keeper import Keeper, Summarised
+from triage.lines.impairments import Impairments
+from triage.lines.nurse_phones import NursePhone
+from triage.lines.simulated import SimulatedLine
+from triage.ports import (
+    RATE,
+    FixedSentence,
+    LanguageModel,
+    Packet,
+    Pcm,
+    ReplyRequest,
+    SpeechChunk,
+    SpeechToText,
+    TextDelta,
+    TextToSpeech,
+    Transcript,
+    Usage,
+)
+from triage.stages.flite_tts import FliteTextToSpeech
+from triage.stages.pocketsphinx_stt import PocketsphinxSpeechToText
+from triage.stages.scripted_stt import ScriptedSpeechToText
+from triage.stages.silero import SileroVoiceActivity
+from triage.tools import FakeTools
+from triage.trace import Assessed, Measured, Observer, PacketMade, Paged, Said, StepTaken, Trace
+
+T = TypeVar("T")
+MS = RATE // 1000
+"""Samples per millisecond."""
+LONGEST_S = 1200.0
+"""Virtual seconds after which a call counts as stuck."""
+
+LINES = cast.CallerLines()
+CLIPS = ClipLibrary.load()
+BOOK = Book.load()
+
+
+# --- the caller
+
+
+def says(line: str, cue: Cue = Cue.QUIET, delay_s: float = 0.6, **more: Any) -> Utterance:
+    """The caller says one of the recorded lines."""
+    spoken = LINES.get(line)
+    return Utterance(pcm=spoken.pcm, text=spoken.text, cue=cue, delay_s=delay_s, **more)
+
+
+def speaks(text: str, line: str, cue: Cue = Cue.QUIET, delay_s: float = 0.6, **more: Any) -> Utterance:
+    """The sound of one recorded line, heard by a scripted recogniser as `text`."""
+    return Utterance(pcm=LINES.get(line).pcm, text=text, cue=cue, delay_s=delay_s, **more)
+
+
+def answers(prompt: str, line: str, delay_s: float = 0.4) -> Utterance:
+    """What the caller says whenever this prompt has ended."""
+    return says(line, Cue.PROMPT, delay_s, on_prompt=prompt)
+
+
+def leaves(at_s: float) -> Utterance:
+    """The caller puts the phone down so many seconds after the call began."""
+    return Utterance(cue=Cue.AT, delay_s=at_s, hang_up=True)
+
+
+CHEST = "chest_pain_first"
+"""Caller line in which the default judge finds danger; `not_breathing` is the graver one."""
+
+
+# --- judges
+
+
+class _Judge:
+    """Two dangers, by their words; nothing else is urgent."""
+
+    _DANGERS = (
+        ("not breathing", Level.EMERGENCY_NOW, Category.COLLAPSE, "emergency_first", 1000),
+        ("pain in my chest", Level.NURSE_NOW, Category.CHEST, "connecting_nurse", 500),
+    )
+
+    def __init__(self) -> None:
+        self.known = Known()
+        self.judged: list[str] = []
+
+    def assess(self, text: str, *, question: str = "", turn: int = 0) -> Assessment:
+        self.judged.append(text)
+        for words, level, category, clip, rank in self._DANGERS:
+            if (at := text.lower().find(words)) >= 0:
+                evidence = Evidence(start=at, end=at + len(words), text=text[at : at + len(words)])
+                return Assessment(
+                    level=level, category=category, score=1.0, evidence=(evidence,), rule="test", clip=clip, rank=rank
+                )
+        return Assessment(level=Level.ROUTINE, category=Category.NONE, score=0.0)
+
+
+@dataclass(frozen=True)
+class _Rules:
+    versions: tuple[tuple[str, str], ...] = (("rules", "test"),)
+
+
+class TwoDangers:
+    """A classifier whose rules are these tests'."""
+
+    rules = _Rules()
+
+    def begin(self) -> _Judge:
+        return _Judge()
+
+
+@cache
+def rules() -> Any:
+    """The real classifier."""
+    return classifiers.load()
+
+
+# --- engines that misbehave
+
+
+class Hanging:
+    """A language model that never answers; `closed` counts the requests that were cancelled."""
+
+    name, local = "hanging", True
+
+    def __init__(self) -> None:
+        self.asked = self.closed = 0
+
+    async def reply(self, request: ReplyRequest) -> AsyncGenerator[TextDelta | FixedSentence | Usage, None]:
+        self.asked += 1
+        try:
+            await asyncio.Event().wait()
+            yield TextDelta("")
+        finally:
+            self.closed += 1
+
+    async def close(self) -> None: ...
+
+
+class Dead:
+    """A language model, or a voice, that fails at once."""
+
+    name, local = "dead", True
+
+    async def reply(self, request: ReplyRequest) -> AsyncGenerator[TextDelta | FixedSentence | Usage, None]:
+        raise Unavailable("llm", "down")
+        yield
+
+    async def speak(self, text: str, *, language: str = "en") -> AsyncGenerator[SpeechChunk, None]:
+        raise Unavailable("tts", "down")
+        yield
+
+    async def close(self) -> None: ...
+
+
+class Slow:
+    """A voice (and a model) that go on for ever, a chunk at a time; they note when they were stopped."""
+
+    name, local = "slow", True
+
+    def __init__(self, clock: Callable[[], int] | None = None) -> None:
+        self.now_ns = clock or (lambda: 0)
+        self.stopped_ns: list[tuple[str, int]] = []
+
+    async def reply(self, request: ReplyRequest) -> AsyncGenerator[TextDelta | FixedSentence | Usage, None]:
+        try:
+            while True:
+                yield TextDelta("I am looking at what you told me. ")
+                await asyncio.sleep(0.5)
+        finally:
+            self.stopped_ns.append(("llm", self.now_ns()))
+
+    async def speak(self, text: str, *, language: str = "en") -> AsyncGenerator[SpeechChunk, None]:
+        noise = np.random.default_rng(1)
+        try:
+            for _ in range(200):
+                yield SpeechChunk(noise.integers(-3000, 3000, 1600).astype(np.int16))
+                await asyncio.sleep(0.05)
+        finally:
+            self.stopped_ns.append(("tts", self.now_ns()))
+
+    async def close(self) -> None: ...
+
+
+class Deafened(ScriptedSpeechToText):
+    """A scripted recogniser that dies so many seconds into the call."""
+
+    def __init__(self, after_s: float) -> None:
+        super().__init__()
+        self._after_s = after_s
+
+    async def transcripts(self) -> AsyncIterator[Transcript]:
+        inner = super().transcripts()
+        try:
+            async with asyncio.timeout(self._after_s):
+                async for transcript in inner:
+                    yield transcript
+        except TimeoutError:
+            raise Unavailable("stt", "crashed") from None
+
+
+# --- the line
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One transfer as the line was asked for it."""
+
+    attempt: int
+    target: str
+    at: int
+    """Position of the line."""
+    code: str
+
+
+class NotedLine(SimulatedLine):
+    """Notes when transfers were asked for."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.asked: list[Asked] = []
+
+    def transfer(self, attempt: int, rung: ev.Rung, *, code: str, timeout_s: float) -> None:
+        self.asked.append(Asked(attempt, rung.target, self.position(), code))
+        super().transfer(attempt, rung, code=code, timeout_s=timeout_s)
+
+
+def rung(
+    target: str = "nurse",
+    kind: RungKind = RungKind.DIAL,
+    *,
+    declared: Declared = Declared.PERSON,
+    within_s: float = 4.0,
+    sign: bool = False,
+) -> ev.Rung:
+    return ev.Rung(kind=kind, target=target, declared=declared, answer_within_s=within_s, gives_person_sign=sign)
+
+
+# --- the call
+
+
+@dataclass(kw_only=True)
+class Call:
+    """What a call is made of; `ring` lives through it. Everything has a default that works."""
+
+    folder: Path
+    script: Sequence[Utterance] = ()
+    phones: dict[str, NursePhone] = field(
+        default_factory=lambda: {"nurse": NursePhone(pcm=LINES.get("nurse_hello").pcm)}
+    )
+    ladder: tuple[ev.Rung, ...] = (rung(),)
+    recogniser: str | Callable[[Patient, Clock], SpeechToText] = "scripted"
+    model: LanguageModel | None = None
+    scripted: LanguageModel | None = None
+    voice: TextToSpeech | None = None
+    flite: bool = False
+    judge: Any = field(default_factory=TwoDangers)
+    store: Callable[[Store], Store] | None = None
+    """Wraps the store; the writer then has its own threads, as in production."""
+    journal: Callable[[Journal], Journal] | None = None
+    observers: Sequence[Observer] = ()
+    impairments: Impairments | None = None
+    media_during_refer: bool = True
+    playout_delay: int = 0
+    patience_s: float = 60.0
+    settings: dict[str, str] = field(default_factory=dict)
+    known: bool = False
+    tools: FakeTools | None = None
+    virtual: bool = True
+
+    def ring(self, story: "Callable[[Living], Coroutine[Any, Any, None]] | None" = None) -> "Rung":
+        """Live through the call, beside it `story`."""
+        return clocks.run(self._live(story), virtual=self.virtual)
+
+    async def _live(self, story: "Callable[[Living], Coroutine[Any, Any, None]] | None") -> "Rung":
+        clock = Clock(wall_start_ns=1_700_000_000_000_000_000)
+        patient = Patient(self.script, patience_s=self.patience_s)
+        line = NotedLine(
+            clock,
+            patient,
+            self.phones,
+            impairments=self.impairments,
+            media_during_refer=self.media_during_refer,
+            playout_delay=self.playout_delay,
+        )
+        audit = AuditFolder(self.folder)
+        audit.keyring().ensure()
+        writer = self._writer(audit)
+        settings = load(env=self.settings, data=self.folder)
+        model = self.model or ScriptedInterviewer()
+        desk = FileDesk(tuple(Target(rung, f"sip:{rung.target}@nurses.invalid") for rung in self.ladder))
+        traces: list[Trace] = []
+        call_id = new_call_id(clock.wall_ns())
+        stt = self._recogniser(patient, clock)
+        call = LiveCall(
+            call_id,
+            Engines(
+                settings=settings,
+                clips=CLIPS,
+                classifier=self.judge,
+                model=model,
+                scripted=self.scripted or ScriptedInterviewer(),
+                voice=FliteTextToSpeech(busy=clock.busy_hook("voice")) if self.flite else self.voice,
+                writer=writer,
+                book=BOOK,
+            ),
+            Equipment(
+                line=line,
+                vad=SileroVoiceActivity.load(),
+                stt=stt,
+                desk=desk,
+                tools=self.tools or FakeTools(),
+                media_during_refer=self.media_during_refer,
+                known=self.known,
+            ),
+            clock,
+            [
+                *self.observers,
+                traces.append,
+                cast.prompt_ears(patient, [u.on_prompt for u in self.script if u.on_prompt]),
+            ],
+        )
+        living = Living(call, line, patient, clock, traces, stt, writer)
+        for engine in (model, self.voice):
+            if isinstance(engine, Slow):
+                engine.now_ns = clock.now_ns
+        try:
+            async with asyncio.timeout(LONGEST_S):
+                beside = asyncio.ensure_future(story(living)) if story else None
+                finished = await call.live()
+                if beside is not None:
+                    await beside
+                await line.over()
+        finally:
+            await line.close()
+        left = [task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        assert left == [], "tasks were left behind"
+        return Rung(finished, living, audit, desk, settings)
+
+    def _writer(self, audit: AuditFolder) -> AuditWriter:
+        if self.store is None and self.journal is None:
+            return audit.open_writer("test", inline=True)
+        journal = Journal(audit.spool, "test")
+        store: Store = SqliteStore(audit.database)
+        return AuditWriter(
+            self.store(store) if self.store else store,
+            self.journal(journal) if self.journal else journal,
+            audit.keyring().public_key(),
+            writer="test",
+            retry_s=0.05,
+        )
+
+    def _recogniser(self, patient: Patient, clock: Clock) -> SpeechToText:
+        if callable(self.recogniser):
+            stt = self.recogniser(patient, clock)
+        elif self.recogniser == "pocketsphinx":
+            return PocketsphinxSpeechToText(busy=clock.busy_hook("recogniser"))
+        else:
+            stt = ScriptedSpeechToText()
+        if isinstance(stt, ScriptedSpeechToText):
+            patient.listener = stt.cue
+        return stt
+
+
+@dataclass
+class Living:
+    """A call while it lives."""
+
+    call: LiveCall
+    line: NotedLine
+    patient: Patient
+    clock: Clock
+    traces: list[Trace]
+    stt: SpeechToText
+    writer: AuditWriter
+
+    async def until(self, seconds: float) -> None:
+        """Wait for this second of the call."""
+        await asyncio.sleep(max(0.0, seconds - self.line.position() / RATE))
+
+
+@dataclass
+class Rung:
+    """What is left of a call that has ended."""
+
+    finished: Finished
+    living: Living
+    audit: AuditFolder
+    desk: FileDesk
+    settings: Settings
+
+    def __post_init__(self) -> None:
+        self.line = self.living.line
+        self.caller, self.heard = self.line.recording()
+        """What the caller said and what the caller heard, sample-aligned."""
+        counts = self.finished.counts
+        assert counts["finals"] + counts["stretches"] + counts["tails"] == counts["assessments"]
+
+    # --- traces
+
+    def of(self, kind: type[T]) -> list[T]:
+        return [trace for trace in self.living.traces if isinstance(trace, kind)]
+
+    @property
+    def steps(self) -> list[Step]:
+        return [trace.step for trace in self.of(StepTaken)]
+
+    def events(self, kind: type[T]) -> list[T]:
+        return [step.event for step in self.steps if isinstance(step.event, kind)]
+
+    def effects(self, kind: type[T]) -> list[T]:
+        return [effect for step in self.steps for effect in step.effects if isinstance(effect, kind)]
+
+    @property
+    def pages(self) -> list[str]:
+        return [trace.alarm for trace in self.of(Paged)]
+
+    @property
+    def packets(self) -> list[Packet]:
+        return [trace.packet for trace in self.of(PacketMade)]
+
+    @property
+    def prompts(self) -> list[str]:
+        """Clips of which the caller heard at least a word, in order."""
+        return [said.prompt for said in self.of(Said) if said.prompt and said.text]
+
+    @property
+    def reasons(self) -> list[str]:
+        return [effect.reason.value for effect in self.effects(fx.SendPacket)]
+
+    def measured(self, name: str) -> list[float]:
+        return [trace.ms for trace in self.of(Measured) if trace.name == name]
+
+    @property
+    def urgent_at(self) -> int:
+        """Position at which the first urgent final was there."""
+        return self.position(self.events(ev.UrgencyRaised)[0].at_ns)
+
+    def position(self, at_ns: int) -> int:
+        """A monotonic time as a position of the line."""
+        assert self.line._start_ns is not None
+        return (at_ns - self.line._start_ns) * RATE // 1_000_000_000
+
+    def assessed(self) -> list[Assessed]:
+        return self.of(Assessed)
+
+    # --- the recording
+
+    def starts(self, prompt: str, whole: bool = True) -> list[int]:
+        """Positions at which this clip begins in what the caller heard, sample for sample (to its end, when `whole`)."""
+        clip = CLIPS.clip(prompt).pcm
+        return places(self.heard, clip if whole else clip[: RATE // 2])
+
+    # --- the record
+
+    def settle(self) -> None:
+        """Let the writer finish; idempotent."""
+        self.living.writer.close()
+
+    def records(self) -> list[OpenedRecord]:
+        self.settle()
+        with closing(SqliteStore(self.audit.database)) as store:
+            reader = Reader(store, self.audit.keyring(), who="test", purpose="test", spool=self.audit.spool)
+            return reader.records(self.finished.call_id, at_ns=1)
+
+    def payloads(self, stage: str) -> list[dict[str, Any]]:
+        return [dict(r.content.payload) for r in self.records() if r.content.stage.value == stage]
+
+    def verified(self) -> Verified:
+        self.settle()
+        with closing(SqliteStore(self.audit.database)) as store:
+            return Reader(store, self.audit.keyring(), spool=self.audit.spool).verify(self.finished.call_id)
+
+    def callbacks(self) -> list[Callback]:
+        self.settle()
+        with closing(SqliteStore(self.audit.database)) as store:
+            return Outbox(store).callbacks()
+
+    def kept(self) -> list[Summarised]:
+        """One round of the keeper."""
+        wall_ns = self.living.clock.wall_start_ns + 3_600 * 1_000_000_000
+        writer = self.audit.open_writer("keeper", inline=True)
+        try:
+            return Keeper(self.audit, writer, now_ns=lambda: 1, wall_ns=lambda: wall_ns).work()
+        finally:
+            writer.close()
+
+    def bytes_on_disk(self) -> bytes:
+        """Everything in the data folder, one file after the other."""
+        self.settle()
+        return b"\n".join(path.read_bytes() for path in sorted(self.audit.root.rglob("*")) if path.is_file())
+
+    def check_record(self) -> None:
+        """The record is whole, opens, and holds one assessment for every final, stretch and tail."""
+        counts, assessments = self.finished.counts, self.payloads("assessment")
+        assert len(assessments) == counts["assessments"]
+        assert len(self.payloads("stt_final")) == counts["finals"] + counts["tails"]
+        assert len(self.payloads("step")) == len(self.steps)
+        assert counts["records_failed"] == 0
+        assert self.verified().records >= counts["records"]
+
+
+# --- sound
+
+
+def places(sound: Pcm, piece: Pcm) -> list[int]:
+    """Every position at which `piece` stands in `sound`, sample for sample."""
+    raw, wanted, found, at = sound.tobytes(), piece.tobytes(), [], -1
+    while (at := raw.find(wanted, at + 1)) >= 0:
+        if at % 2 == 0:
+            found.append(at // 2)
+    return found
+
+
+def opening_pcm() -> Pcm:
+    """The greeting as it is played: every prompt of it."""
+    return np.concatenate([CLIPS.clip(prompt).pcm for prompt in OPENING])
+
+
+def played(heard: Pcm, clip: Pcm, start: int) -> list[tuple[int, int, int]]:
+    """How `clip` was played from `start` on: runs of (position, first sample of the clip, length), in order.
+
+    Between two runs there is nothing but silence; the list ends where the clip does, or where it was cut.
+    """
+    runs: list[tuple[int, int, int]] = []
+    at, done = start, 0
+    while done < len(clip):
+        size = min(len(clip) - done, len(heard) - at)
+        same = heard[at : at + size] == clip[done : done + size]
+        length = size if same.all() else int(np.argmin(same))
+        if length:
+            runs.append((at, done, length))
+        at, done = at + length, done + length
+        loud = np.flatnonzero(clip[done:])
+        sound = np.flatnonzero(heard[at:])
+        if done >= len(clip) or not len(loud) or not len(sound):
+            break
+        at = at + int(sound[0]) - int(loud[0])
+        if not np.array_equal(heard[at : at + 80], clip[done : done + 80]):
+            break
+    return runs
+
+
+def words_heard(clip_words: Sequence[Any], samples: int) -> list[str]:
+    """The words of a clip of which at least half was audible when so many of its samples were."""
+    return [word.text for word in clip_words if 2 * samples >= word.start + word.end and samples > word.start]
