@@ -131,6 +131,26 @@ def test_a_recording_needs_a_recogniser(tmp_path: Path) -> None:
         run_demo(DemoOrder(wav=(tmp_path / "x.wav",)), load(env={"TRIAGE_STT": "scripted"}, data=tmp_path))
 
 
+def test_a_recording_that_cannot_be_written_costs_the_recording_alone(
+    demo: Callable[..., Ran], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(run.cast.SimulatedLine, "write", full)
+    code, out = demo("busy_nurse")
+    assert code == 1
+    assert "recording is not kept" in out and "No space left" in out
+    assert "chain closed" in out and (only_call(settings) / "summary.md").exists()
+
+
+def test_audio_is_kept_only_when_the_setting_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = load(env={"TRIAGE_KEEP_AUDIO": "false"}, data=tmp_path)
+    assert run_demo(DemoOrder(scenario="busy_nurse", fast=True), settings) == 0
+    assert not list(tmp_path.rglob("*.wav"))
+    assert "call.wav" not in capsys.readouterr().out
+
+
 def test_numbers_that_the_clips_do_not_say_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="emergency_number"):
         run_demo(DemoOrder(fast=True), load(env={"TRIAGE_EMERGENCY_NUMBER": "912"}, data=tmp_path))

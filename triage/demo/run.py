@@ -89,6 +89,10 @@ class _Stage:
     interrupted: bool = False
     summaries: dict[str, Path] = field(default_factory=dict)
     """Written by the keeper, by call."""
+    files: dict[str, Path] = field(default_factory=dict)
+    """What was left, by what it is."""
+    troubles: list[str] = field(default_factory=list)
+    """What went wrong beside the call, one line each."""
 
 
 def run_demo(order: DemoOrder, settings: Settings) -> int:
@@ -220,9 +224,14 @@ async def _live(stage: _Stage, console: Console) -> Finished:
     await _summarised(stage, finished, clock, screen)
     with suppress(TimeoutError):
         await asyncio.wait_for(line.over(), AFTER_TRANSFER_S)
-    folder = stage.folder.root / "calls" / stage.call_id
-    folder.mkdir(parents=True, exist_ok=True)
-    line.write(folder / "call.wav")
+    if stage.engines.settings.keep_audio:
+        audio = stage.folder.root / "calls" / stage.call_id / "call.wav"
+        try:
+            audio.parent.mkdir(parents=True, exist_ok=True)
+            line.write(audio)
+            stage.files["audio"] = audio
+        except (AssetError, OSError) as error:  # the call is over and its record sealed: that is not lost with it
+            stage.troubles.append(f"the recording is not kept: {error}")
     await line.close()
     return finished
 
@@ -236,7 +245,7 @@ async def _summarised(stage: _Stage, finished: Finished, clock: Clock, screen: S
                 break
             stage.summaries.update({item.call_id: item.path for item in written})
     except AuditError as error:
-        screen.observe(Noted(at_ns=clock.now_ns(), text=f"no summary: {error}"))
+        stage.troubles.append(f"no summary: {error}")
     if stage.call_id in stage.summaries:
         took = Measured(at_ns=clock.now_ns(), name="summary", ms=(clock.now_ns() - finished.ended_ns) / 1e6)
         screen.observe(took)
@@ -262,9 +271,7 @@ def _end_on_interrupt(stage: _Stage, screen: Screen, clock: Clock) -> None:
 
 
 def _told(stage: _Stage, finished: Finished, order: DemoOrder, settings: Settings, console: Console) -> int:
-    root = stage.folder.root
-    audio = root / "calls" / stage.call_id / "call.wav"
-    files = {"audio": audio, "record": stage.folder.database}
+    files = {**stage.files, "record": stage.folder.database}
     if (summary := stage.summaries.get(stage.call_id)) is not None:
         files["summary"] = summary
     verified = verify_error = ""
@@ -286,11 +293,13 @@ def _told(stage: _Stage, finished: Finished, order: DemoOrder, settings: Setting
     )
     allowance = settings.allowance_ms(stage.scenario.line.kind)
     right = print_report(console, stage.scenario, stage.log, ending, allowance_ms=allowance)
-    if order.play:
-        play(audio, console)
+    for trouble in stage.troubles:
+        console.print(trouble, style="bold red", soft_wrap=True)
+    if order.play and "audio" in files:
+        play(files["audio"], console)
     if stage.interrupted:
         return 130
-    return 0 if right else 1
+    return 0 if right and not stage.troubles else 1
 
 
 def play(audio: Path, console: Console) -> bool:
