@@ -87,13 +87,16 @@ class Replies:
         self._voices: dict[int, set[asyncio.Task[None]]] = {}
         self._of_playback: dict[int, tuple[int, Saying]] = {}
         self._unanswered: dict[int, str] = {}
+        self._cancelled = self._closed = 0
         self._question_heard = True
         self._disclosure_heard = False
 
     # --- replies
 
     def make(self, order: fx.MakeReply) -> None:
-        """Start the reply of this generation."""
+        """Start the reply of this generation; one that was cancelled while its order waited for the record never starts."""
+        if order.generation <= self._cancelled:
+            return
         heard = self.listening.text_of(order.turn)
         self._unanswered[order.turn] = heard
         self._drafts[order.generation] = draft = self._plan(order.turn)
@@ -231,7 +234,8 @@ class Replies:
         return worked
 
     def cancel(self, generation: int) -> None:
-        """Cancel the request of this generation; unknown ones are over already."""
+        """Cancel the request of this generation (and of any before it, made or still to be made)."""
+        self._cancelled = max(self._cancelled, generation)
         draft = self._drafts.get(generation)
         if draft is not None and draft.task is not None:
             draft.task.cancel()
@@ -242,7 +246,9 @@ class Replies:
     # --- voice
 
     def speak(self, order: fx.Speak) -> None:
-        """Put one sentence into the lane; a sentence of a reply that was cancelled meanwhile is not spoken."""
+        """Put one sentence into the lane; a sentence of a reply that was closed meanwhile is not spoken."""
+        if order.generation <= self._closed:
+            return
         draft = self._drafts.get(order.generation)
         saying = draft.sayings.get(order.index) if draft else None
         saying = saying or Saying(order.text, order.prompt)
@@ -305,7 +311,8 @@ class Replies:
         self.tell(replace(self._failure("Speak", "tts", order.generation), playback=order.playback))
 
     def close(self, generation: int) -> None:
-        """Close the voice of this generation."""
+        """Close the voice of this generation (and of any before it)."""
+        self._closed = max(self._closed, generation)
         for task in tuple(self._voices.pop(generation, ())):
             task.cancel()
 
