@@ -44,7 +44,9 @@ _CONNECTORS = frozenset(
 )
 _LISTING = frozenset(("or", "nor", "ni", "o", "and", "y", "either"))
 _LIST_REACH = 8
-_AFTER_NAME = frozenset("i he she my and is has have it y me le tengo tiene with having".split())
+_AFTER_NAME = frozenset(
+    ["i", "he", "she", "my", "and", "is", "has", "have", "it", "y", "me", "le", "tengo", "tiene", "with", "having"]
+)
 
 
 @dataclass(frozen=True, slots=True)

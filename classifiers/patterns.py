@@ -170,20 +170,20 @@ class Book:
             if group not in self._groups:
                 self._groups.add(group)
                 sequences += [(group, option) for option in options if option]
-        for name, items in sequences:
+        for emitted, items in sequences:
             node = self._root
             for gap, atom in items:
                 if atom.endswith("*"):
                     self._prefixes[atom[:-1]] = atom
                     self._shortest = min(self._shortest, len(atom) - 1)
-                options = node.edges.setdefault(atom, [])
-                child = next((n for g, n in options if g == gap), None)
+                edges = node.edges.setdefault(atom, [])
+                child = next((known for given, known in edges if given == gap), None)
                 if child is None:
                     child = _Node()
-                    options.append((gap, child))
+                    edges.append((gap, child))
                 node = child
-            if name not in node.emits:
-                node.emits.append(name)
+            if emitted not in node.emits:
+                node.emits.append(emitted)
 
     def atoms(self) -> set[str]:
         """Every atom used anywhere; lets a test find class names that nobody defines."""

@@ -7,7 +7,7 @@ names it; nothing is skipped.
 import hashlib
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
@@ -96,7 +96,8 @@ class Rulebook:
     categories: Mapping[Category, CategoryRow]
     level_rank: Mapping[Level, int]
     versions: tuple[tuple[str, str], ...]
-    languages: Mapping[str, str] = field(default_factory=dict)
+    doubts_allowed: int = 3
+    """On this many finals with the same doubtful danger it is taken for present."""
 
 
 def phrases(block: str) -> list[str]:

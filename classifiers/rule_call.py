@@ -1,0 +1,348 @@
+"""What the rules know of one call, and how one more final changes it.
+
+1. Words become tokens, numbers and matches (one pass over each window of the text).
+2. Matches become findings with an assertion, qualifiers and measures; all are kept over the call.
+3. A finding alone, an answer to the question just asked, a doubt that is raised again, and combinations over the whole
+   call give candidates. What the call was "about" plays no part.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from classifiers.assertion import Context, Span
+from classifiers.assessment import Finding
+from classifiers.levels import Category, Level
+from classifiers.numbers import Number, find_numbers
+from classifiers.patterns import Match
+from classifiers.rulebook import Condition, Rulebook
+from classifiers.tokens import Token, tokenise
+
+WINDOW, OVERLAP = 160, 40
+"""Tokens per window of a long text, and how many two neighbours share."""
+YEARS = (1930, 2035)
+_DOUBT = frozenset(("hypothetical", "gone", "chronic"))
+"""What leaves a finding doubtful rather than denied."""
+_DAYS_PER = {"day": 1.0, "dia": 1.0, "week": 7.0, "semana": 7.0, "month": 30.4, "mes": 30.4}
+_YEAR_WORDS = ("year", "ano", "yr")
+_LONGEST_AGE = 115.0
+_ANSWER_WORDS = 3
+"""A yes or no counts when it begins within so many words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A reason to raise the level."""
+
+    level: Level
+    category: Category
+    rule: str
+    span: tuple[int, int] | None = None
+    """Tokens of the final that it rests on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the question just asked was after."""
+
+    findings: tuple[tuple[str, bool], ...] = ()
+    """(code, whether yes is the dangerous answer)."""
+    measures: frozenset[str] = frozenset()
+    qualifiers: tuple[tuple[str, str], ...] = ()
+    """(name, value) that a yes would bring."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    code: str
+    first: int
+    last: int
+    against: frozenset[str]
+
+
+def _holds(condition: Condition, value: float) -> bool:
+    match condition.compare:
+        case "<":
+            return value < condition.value
+        case "<=":
+            return value <= condition.value
+        case ">":
+            return value > condition.value
+        case _:
+            return value >= condition.value
+
+
+def last_question(question: str) -> str:
+    """The sentence of an agent's turn that wants the answer: the last one that ends in a question mark, else the last."""
+    pieces = [piece for piece in question.replace("?", "?\n").replace(". ", ".\n").split("\n") if piece.strip()]
+    asking = [piece for piece in pieces if piece.rstrip().endswith("?")]
+    return (asking or pieces or [""])[-1]
+
+
+class RuleCall:
+    """The accumulator of one call."""
+
+    def __init__(self, rules: Rulebook) -> None:
+        self._rules = rules
+        self.findings: dict[tuple[str, str], Finding] = {}
+        """By (code, assertion): the first time it was said so."""
+        self.qualifiers: dict[str, tuple[str, int]] = {}
+        """name to (value, turn)."""
+        self._doubts: dict[str, int] = {}
+        self._fired: set[str] = set()
+        self._here: dict[str, tuple[int, int]] = {}
+
+    def judge(self, text: str, question: str, turn: int) -> tuple[list[Candidate], tuple[Token, ...]]:
+        """Candidates of one final, and its tokens."""
+        tokens = tokenise(text)
+        asked = self._asked(question)
+        candidates: list[Candidate] = []
+        self._here = {}
+        doubtful: set[str] = set()
+        for start in range(0, max(1, len(tokens) - OVERLAP), WINDOW - OVERLAP):
+            window = tokens[start : start + WINDOW]
+            candidates += self._window(text, window, asked if start == 0 else Asked(), turn, start, doubtful)
+        candidates += self._raised_again(doubtful)
+        candidates += self._combinations()
+        return candidates, tokens
+
+    def _window(
+        self, text: str, tokens: Sequence[Token], asked: Asked, turn: int, offset: int, doubtful: set[str]
+    ) -> list[Candidate]:
+        rules = self._rules
+        numbers = find_numbers(tokens)
+        matches = rules.book.find(tokens, _given(numbers))
+        symptoms = [(m.first, m.last) for m in matches if m.name == "<symptom>" or m.name in rules.flags]
+        context = Context(tokens, matches, rules.cues, symptoms)
+        candidates: list[Candidate] = []
+        heard = self._heard(matches, context)
+        for h in heard:
+            flag = rules.flags[h.code]
+            against = h.against - flag.counts
+            span = (h.first + offset, h.last + offset)
+            words = text[tokens[h.first].start : tokens[h.last - 1].end]
+            if not against:
+                self._note(h.code, "present", words, turn, span)
+                if flag.level.urgent:
+                    candidates.append(Candidate(flag.level, flag.category, f"flag:{h.code}", span))
+            elif "negated" in against:
+                self._note(h.code, "denied", words, turn)
+            else:
+                self._note(h.code, "uncertain", words, turn)
+                if flag.level.urgent and against <= _DOUBT:
+                    doubtful.add(h.code)
+        self._qualify(matches, context, turn, offset)
+        self._measure(tokens, numbers, matches, asked, turn, offset)
+        return candidates + self._answer(text, tokens, context, asked, heard, turn, offset)
+
+    def _heard(self, matches: Sequence[Match], context: Context) -> list[_Heard]:
+        """Findings, one per code and first word, in the reading that has least against it."""
+        found: dict[tuple[str, int], _Heard] = {}
+        for match in matches:
+            if match.name not in self._rules.flags or context.shielded(match.first, match.last):
+                continue
+            heard = _Heard(match.name, match.first, match.last, context.judge(match.first, match.last))
+            known = found.get((match.name, match.first))
+            if known is None or len(heard.against) < len(known.against):
+                found[match.name, match.first] = heard
+        return list(found.values())
+
+    def _note(self, code: str, assertion: str, words: str, turn: int, span: tuple[int, int] | None = None) -> None:
+        self.findings.setdefault((code, assertion), Finding(code=code, assertion=assertion, text=words, turn=turn))
+        if span is not None:
+            self._here.setdefault(code, span)
+
+    # --- the question just asked
+
+    def _asked(self, question: str) -> Asked:
+        """What the question is after; nothing when it is no question or only an announcement."""
+        if not question.strip():
+            return Asked()
+        tokens = tokenise(last_question(question))[:WINDOW]
+        matches = self._rules.book.find(tokens)
+        context = Context(tokens, matches, self._rules.cues)
+        findings: dict[tuple[str, bool], None] = {}
+        qualifiers: dict[tuple[str, str], None] = {}
+        measures: set[str] = set()
+        for match in matches:
+            if match.name in self._rules.flags:
+                rescue = self._rules.flags[match.name].category is Category.RESCUE
+                if not rescue and not context.shielded(match.first, match.last):
+                    findings[match.name, True] = None
+            elif match.name in self._rules.qualifiers:
+                qualifiers[self._rules.qualifiers[match.name]] = None
+            elif match.name.startswith("!"):
+                row = self._rules.cues[match.name]
+                if row["kind"] == "asks":
+                    findings[row["code"], row.get("danger", "yes") == "yes"] = None
+                elif row["kind"] == "asks_number":
+                    measures.update(str(row["measures"]).split())
+        turned = {code for code, yes in findings if not yes}
+        kept = tuple((code, yes) for code, yes in findings if not (yes and code in turned))
+        return Asked(kept, frozenset(measures), tuple(qualifiers))
+
+    def _said_yes(self, tokens: Sequence[Token], context: Context) -> tuple[bool, Span] | None:
+        """Whether the final begins with a yes (True) or a no, and where; None when with neither."""
+
+        def spans(kind: str) -> list[Span]:
+            kept = []
+            for span, row in context.kinds.get(kind, ()):
+                hard = sum(not t.soft for t in tokens[: span.first])
+                ends = span.last >= len(tokens) or tokens[span.last].after_break or tokens[span.last].after_comma
+                if hard < _ANSWER_WORDS and (ends or not row.get("whole") or tokens[span.last].text in _GOING_ON):
+                    kept.append(span)
+            return kept
+
+        yes, no = spans("affirm"), spans("refuse")
+        if not yes and not no:
+            return None
+        first = min((*yes, *no), key=lambda s: (s.first, s.first - s.last))
+        if first in no and first not in yes:
+            after = [
+                span
+                for span, _ in context.kinds.get("affirm", ())
+                if span.first > first.last - 1 and any(t.text in _TURNING for t in tokens[first.last : span.first])
+            ]
+            if after:
+                return True, after[0]
+        return first in yes, first
+
+    def _answer(
+        self,
+        text: str,
+        tokens: Sequence[Token],
+        context: Context,
+        asked: Asked,
+        heard: Sequence[_Heard],
+        turn: int,
+        offset: int,
+    ) -> list[Candidate]:
+        if not (asked.findings or asked.qualifiers) or not tokens:
+            return []
+        said = self._said_yes(tokens, context)
+        if said is None:
+            return []
+        yes, span = said
+        codes = {h.code for h in heard}
+        where = (span.first + offset, span.last + offset)
+        words = text[tokens[span.first].start : tokens[span.last - 1].end]
+        for name, value in asked.qualifiers:
+            if name != "sex" and name not in self.qualifiers:
+                self._qualifier(name, value if yes else "no", turn, where)
+        candidates = []
+        for code, danger_on_yes in asked.findings:
+            flag = self._rules.flags.get(code)
+            if flag is None or code in codes:
+                continue
+            if yes != danger_on_yes:
+                self._note(code, "denied", words, turn)
+                continue
+            self._note(code, "present", words, turn, where)
+            if flag.level.urgent:
+                candidates.append(Candidate(flag.level, flag.category, f"answer:{code}", where))
+        return candidates
+
+    # --- qualifiers and numbers
+
+    def _qualify(self, matches: Sequence[Match], context: Context, turn: int, offset: int) -> None:
+        for match in matches:
+            row = self._rules.qualifiers.get(match.name)
+            if row is None or context.shielded(match.first, match.last):
+                continue
+            if not context.judge(match.first, match.last) - {"past", "gone", "chronic"}:
+                self._qualifier(row[0], row[1], turn, (match.first + offset, match.last + offset))
+
+    def _qualifier(self, name: str, value: str, turn: int, span: tuple[int, int]) -> None:
+        self.qualifiers[name] = (value, turn)
+        self._here.setdefault(name, span)
+
+    def _measure(
+        self,
+        tokens: Sequence[Token],
+        numbers: Sequence[Number],
+        matches: Sequence[Match],
+        asked: Asked,
+        turn: int,
+        offset: int,
+    ) -> None:
+        """Numbers with a meaning: by the words around them, or by the question they answer."""
+        rules = self._rules
+        for match in matches:
+            measure = rules.measures.get(match.name)
+            if measure is None:
+                continue
+            for number in numbers:
+                if number.first >= match.first and number.last <= match.last:
+                    reading = next((r for r in number.readings if measure.low <= r <= measure.high), None)
+                    if reading is not None:
+                        value = reading * measure.scale + measure.offset
+                        self._qualifier(measure.name, f"{value:g}", turn, (match.first + offset, match.last + offset))
+                        break
+        answered: set[str] = set()
+        for number in numbers if asked.measures else ():
+            span = (number.first + offset, number.last + offset)
+            if "age" in asked.measures:
+                self._age(tokens, number, turn, span)
+            for measure in rules.measures.values():
+                if measure.name not in asked.measures - answered:
+                    continue
+                reading = next((r for r in number.readings if measure.low <= r <= measure.high), None)
+                if reading is not None:
+                    value = reading * measure.scale + measure.offset
+                    self._qualifier(measure.name, f"{value:g}", turn, span)
+                    answered.add(measure.name)
+                    break
+
+    def _age(self, tokens: Sequence[Token], number: Number, turn: int, span: tuple[int, int]) -> None:
+        """The answer to "how old": years unless a smaller unit follows."""
+        unit = tokens[number.last].text if number.last < len(tokens) else ""
+        days = next((d for word, d in _DAYS_PER.items() if unit.startswith(word)), None)
+        value = number.readings[0]
+        if days is not None:
+            self._qualifier("age_days", f"{value * days:g}", turn, span)
+        elif 0 < value <= _LONGEST_AGE and (not unit or unit.startswith(_YEAR_WORDS) or number.last == len(tokens)):
+            self._qualifier("age_years", f"{value:g}", turn, span)
+
+    # --- the whole call
+
+    def holds(self, condition: Condition) -> bool:
+        """Whether a condition is met by what the call has brought so far."""
+        if condition.compare:
+            value = self.qualifiers.get(condition.name)
+            return value is not None and _holds(condition, float(value[0]))
+        if condition.name == "doubt":
+            return bool(self._doubts)
+        known = self.qualifiers.get(condition.name)
+        return (condition.name, "present") in self.findings or (known is not None and known[0] != "no")
+
+    def _raised_again(self, doubtful: set[str]) -> list[Candidate]:
+        """A danger spoken of as a mere possibility is one; on the second final it is a reason."""
+        found = []
+        for code in sorted(doubtful):
+            self._doubts[code] = self._doubts.get(code, 0) + 1
+            if self._doubts[code] >= self._rules.doubts_allowed:
+                flag = self._rules.flags[code]
+                found.append(Candidate(flag.level, flag.category, f"again:{code}", self._here.get(code)))
+        return found
+
+    def _combinations(self) -> list[Candidate]:
+        found = []
+        for combination in self._rules.combinations:
+            if combination.id in self._fired:
+                continue
+            if all(any(self.holds(c) for c in group) for group in combination.needs):
+                self._fired.add(combination.id)
+                spans = [self._here[c.name] for group in combination.needs for c in group if c.name in self._here]
+                span = min(spans) if spans else None
+                found.append(Candidate(combination.level, combination.category, f"combination:{combination.id}", span))
+        return found
+
+
+_GOING_ON = frozenset(("and", "but", "y", "pero", "because", "since"))
+_TURNING = frozenset(("but", "well", "actually", "except", "though", "pero", "bueno", "maybe", "now"))
+
+
+def _given(numbers: Sequence[Number]) -> list[Match]:
+    """Numbers as classes that phrases may ask for."""
+    given = [Match("<num>", n.first, n.last) for n in numbers]
+    low, high = YEARS
+    return given + [Match("<year>", n.first, n.last) for n in numbers if any(low <= r <= high for r in n.readings)]
