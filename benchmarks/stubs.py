@@ -1,16 +1,18 @@
-"""Stages of known latency, and a simulated caller, for measuring what is ours and nothing else.
+"""Stages of known latency: a recogniser, a model and a voice that wait for exactly as long as they say.
 
-The detector is the real Silero on real audio; recogniser, model and voice are stubs that wait for exactly as long as they
-say. Everything runs on the wall clock.
+What the stub voice says can be read back from a recording, sample by sample (`benchmarks.tape`), so that what was audible
+is measured at the line and not taken from anybody's books. The detector is never a stub.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+import itertools
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from triage.ports import (
+    FRAME,
     RATE,
     FixedSentence,
     Frame,
@@ -26,7 +28,16 @@ from triage.stages.scripted_stt import ScriptedSpeechToText
 
 STT_MS, LLM_MS, TTS_MS = 90, 120, 80
 """Latencies of the stubs: final after the end was asked for, first token, first audio."""
-SENTENCE = "Thank you for telling me that."
+MARK = 8
+"""Samples at the start of a stub's sentence that carry its number."""
+MARK_BASE = 2_000
+"""A mark's samples are -(MARK_BASE + number)."""
+NUMBERS = 28_000
+"""Numbers there are; they come round again."""
+PERIOD = 8_000
+"""After the mark, sample i has the value i % PERIOD + 1: a sawtooth in which every sample knows its place."""
+WORDS = ("we", "have", "noted", "that", "and", "now", "we", "come", "to", "the", "next", "question", "for", "you")
+"""What the stub model says, again and again."""
 
 
 def now() -> float:
@@ -35,13 +46,16 @@ def now() -> float:
 
 
 class StubRecogniser:
-    """The scripted recogniser with confident interims, as a vendor's; finals come STT_MS after they were asked for."""
+    """The scripted recogniser; finals come STT_MS after they were asked for."""
 
     name, local = "stub", True
 
-    def __init__(self) -> None:
-        self._script = ScriptedSpeechToText(confident_interims=True)
+    def __init__(self, *, sure: bool = True) -> None:
+        """`sure`: interims carry confidence, as a vendor's do."""
+        self._script = ScriptedSpeechToText(confident_interims=sure)
         self.cue = self._script.cue
+        self.finals: list[float] = []
+        """When each final was given out, seconds."""
 
     async def start(self) -> None:
         """Nothing to wait for."""
@@ -52,7 +66,11 @@ class StubRecogniser:
 
     def finish_utterance(self) -> None:
         """Pass on, late."""
-        asyncio.get_running_loop().call_later(STT_MS / 1000, self._script.finish_utterance)
+        asyncio.get_running_loop().call_later(STT_MS / 1000, self._finish)
+
+    def _finish(self) -> None:
+        self.finals.append(now())
+        self._script.finish_utterance()
 
     def transcripts(self) -> "AsyncGenerator[Transcript, None]":
         """The script's."""
@@ -65,21 +83,27 @@ class StubRecogniser:
 
 @dataclass
 class StubModel:
-    """Says one sentence after LLM_MS; notes when work began and ended."""
+    """Its first two sentences come LLM_MS apart, each further one `gap_s` later; notes when work began and ended.
 
+    (A sentence is known to be whole when the next one begins, or the reply ends.)
+    """
+
+    sentences: int = 1
+    gap_s: float = 0.6
     name: str = "stub"
     local: bool = True
-    ended: list[float] = field(default_factory=list)
-    sentences: int = 1
+    work: list[tuple[float, float]] = field(default_factory=list)
+    """(began, ended) of every reply, seconds."""
 
     async def reply(self, request: ReplyRequest) -> AsyncGenerator[TextDelta | FixedSentence | Usage, None]:
         """One reply."""
+        began = now()
         try:
-            for _ in range(self.sentences):
-                await asyncio.sleep(LLM_MS / 1000)
-                yield TextDelta(SENTENCE + " ")
+            for number in range(self.sentences):
+                await asyncio.sleep(self.gap_s if number > 1 else LLM_MS / 1000)
+                yield TextDelta(" ".join(WORDS).capitalize() + ". ")
         finally:
-            self.ended.append(now())
+            self.work.append((began, now()))
 
     async def close(self) -> None:
         """Nothing to free."""
@@ -87,53 +111,57 @@ class StubModel:
 
 @dataclass
 class StubVoice:
-    """A steady tone after TTS_MS, in pieces of 100 ms made four times faster than they play."""
+    """A sawtooth after TTS_MS, in pieces of 100 ms, made `speed` times as fast as they play."""
 
     seconds: float = 0.8
+    speed: float = 4.0
+    sound: Pcm | None = None
+    """Said instead of the sawtooth."""
     name: str = "stub"
     local: bool = True
-    ended: list[float] = field(default_factory=list)
+    work: list[tuple[float, float]] = field(default_factory=list)
+    """(began, ended) of every sentence, seconds."""
+    spoken: dict[int, tuple[SpokenWord, ...]] = field(default_factory=dict)
+    """The words of every sentence that was asked for, by number."""
+    _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
 
     async def speak(self, text: str, *, language: str = "en") -> AsyncGenerator[SpeechChunk, None]:
-        """One sentence; words are spread evenly."""
+        """One sentence; its words are spread evenly."""
+        began, number = now(), next(self._numbers) % NUMBERS
+        words, total = text.split(), int(self.seconds * RATE)
+        times = tuple(
+            SpokenWord(word, total * n // len(words), total * (n + 1) // len(words)) for n, word in enumerate(words)
+        )
+        self.spoken[number] = times
+        sound = sawtooth(number, total) if self.sound is None else self.sound
         try:
             await asyncio.sleep(TTS_MS / 1000)
-            words = text.split()
-            total = int(self.seconds * RATE)
-            times = tuple(
-                SpokenWord(word, total * n // len(words), total * (n + 1) // len(words)) for n, word in enumerate(words)
-            )
-            tone = tone_of(total)
             for at in range(0, total, RATE // 10):
-                yield SpeechChunk(tone[at : at + RATE // 10], times if at == 0 else ())
-                await asyncio.sleep(0.025)
+                yield SpeechChunk(sound[at : at + RATE // 10], times if at == 0 else ())
+                await asyncio.sleep(0.1 / self.speed)
         finally:
-            self.ended.append(now())
+            self.work.append((began, now()))
 
     async def close(self) -> None:
         """Nothing to free."""
 
 
-def tone_of(samples: int) -> Pcm:
-    """A tone that no sample of which is zero for long: silence in a recording is a gap of ours."""
-    n = np.arange(samples)
-    return (6000 * np.sin(2 * np.pi * 220 * n / RATE)).astype(np.int16)
+def sawtooth(number: int, samples: int) -> Pcm:
+    """Sentence `number`: its mark, then the sawtooth; no sample is zero."""
+    sound = (np.arange(samples) % PERIOD + 1).astype(np.int16)
+    sound[:MARK] = -(MARK_BASE + number)
+    return sound
+
+
+def begins(frame: Pcm) -> bool:
+    """Whether a frame for the line holds the beginning of a stub's sentence."""
+    if len(frame) < 2 * MARK or len(frame) > FRAME:
+        return False
+    marked = np.flatnonzero((frame[:-1] <= -MARK_BASE) & (frame[1:] == MARK + 1))
+    return bool(len(marked))
 
 
 def percentile(values: list[float], share: float) -> float:
     """The smallest value that `share` of them do not exceed."""
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, max(0, round(share * len(ordered) + 0.5) - 1))] if ordered else float("nan")
-
-
-def line_of(name: str, values: list[float], limit: str, unit: str = "ms") -> str:
-    """One row of a report."""
-    if not values:
-        return f"{name:<44} n=0"
-    return (
-        f"{name:<44} n={len(values):<4} p50 {percentile(values, 0.5):7.1f}  p95 {percentile(values, 0.95):7.1f}"
-        f"  max {max(values):7.1f} {unit}   (aim {limit})"
-    )
-
-
-Watcher = Callable[[object], None]
+    return ordered[max(0, -int(-share * len(ordered) // 1) - 1)] if ordered else float("nan")

@@ -101,3 +101,31 @@ def test_the_tap_gives_back_what_left_in_step_and_forgets_what_was_dropped() -> 
     assert not first[:-100].any()
     assert tap.drop() == 220
     assert tap.went_out(FRAME) is None
+
+
+def test_the_quiet_end_of_our_own_words_is_ours_too() -> None:
+    """A voice detector lingers on the end of an echo: what is left of it, or only noise, must not hold us."""
+    detector, rng = EchoDetector(), np.random.default_rng(5)
+    swell = np.exp(-np.arange(2 * RATE) / 2000.0)  # fades by 20 dB every 290 ms
+    ours = (rng.normal(0, 6000, 2 * RATE) * swell).astype(np.int16)
+    echo = (np.concatenate([np.zeros(960), ours[:-960]]) * 0.15 + rng.normal(0, 15, 2 * RATE)).astype(np.int16)
+    heard = []
+    for at in range(0, RATE, 320):
+        detector.feed(ours[at : at + 320], echo[at : at + 320])
+        heard.append(detector.hears_us())
+    assert all(heard[8:25])
+
+
+def test_a_fainter_echo_is_no_licence_to_miss_a_caller_for_long() -> None:
+    """What is much fainter than the echo before it counts as its end for a fifth of a second, no longer."""
+    detector, rng = EchoDetector(), np.random.default_rng(6)
+    ours = rng.normal(0, 3000, RATE).astype(np.int16)
+    for at in range(0, RATE // 2, 320):
+        detector.feed(ours[at : at + 320], ours[at : at + 320])
+    assert detector.hears_us()
+    caller = rng.normal(0, 300, RATE).astype(np.int16)
+    missed = 0
+    for at in range(0, RATE, 320):
+        detector.feed(None, caller[at : at + 320])
+        missed += detector.hears_us()
+    assert 0 < missed <= 11

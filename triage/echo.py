@@ -22,6 +22,12 @@ BLOCK = 1024
 EXPLAINED = 0.75
 """Share of the block's energy that our own signal must explain to be called an echo, at a delay not seen before."""
 EXPLAINED_AT_KNOWN_DELAY = 0.5
+FAINT = 3.0
+"""RMS (int16) below which a block is nobody's voice."""
+LINGER = RATE // 5
+"""Samples for which the voice detector may go on hearing an echo that has ended."""
+TAIL = 0.1
+"""What follows an echo within that time, and has less than this share of its energy, is its end."""
 SAME_DELAY = 16
 """Delays this close (samples) are the same acoustic path."""
 _WORD = re.compile(r"[a-z0-9áéíóúñü]+(?:'[a-z]+)?")
@@ -35,41 +41,52 @@ class EchoDetector:
         self._in = np.zeros(BLOCK, dtype=np.float32)
         self._delay: int | None = None
         self._quiet = len(self._out)
+        self._echoed, self._since = 0.0, LINGER
 
     def feed(self, played: Pcm | None, heard: Pcm) -> None:
         """Take one frame of each side, of equal length; `played` is None where nothing was."""
         n = len(heard)
         self._quiet = 0 if played is not None else self._quiet + n
         if self._quiet < len(self._out):
-            self._out = np.roll(self._out, -n)
+            self._out[:-n] = self._out[n:]
             self._out[-n:] = 0.0 if played is None else played
         self._in[:-n] = self._in[n:]
         self._in[-n:] = heard
+        self._since += n
 
     def hears_us(self) -> bool:
-        """Whether the last block is explained by our own voice."""
-        heard = self._in
-        if self._quiet >= len(self._out) or not heard.any():
+        """Whether the last block is explained by our own voice, or by the end of it."""
+        energy = float(self._in @ self._in)
+        if self._quiet >= len(self._out) or not energy:
             return False
-        share, delay = best_copy(heard, self._out)
-        known = self._delay is not None and abs(delay - self._delay) <= SAME_DELAY
-        if share < (EXPLAINED_AT_KNOWN_DELAY if known else EXPLAINED):
-            return False
-        self._delay = delay
+        if energy < FAINT * FAINT * BLOCK or (self._since < LINGER and energy < TAIL * self._echoed):
+            return True
+        shares = copies(self._in, self._out)
+        if self._delay is None or _share_at(shares, self._delay) < EXPLAINED_AT_KNOWN_DELAY:
+            best = int(np.argmax(shares))
+            if shares[best] < EXPLAINED:
+                return False
+            self._delay = best
+        self._echoed, self._since = energy, 0
         return True
 
 
-def best_copy(heard: NDArray[np.float32], played: NDArray[np.float32]) -> tuple[float, int]:
-    """The delayed and scaled piece of `played` that explains most of `heard`: (share of energy 0 to 1, delay in samples)."""
+def copies(heard: NDArray[np.float32], played: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Share (0 to 1) of the energy of `heard` that a scaled piece of `played` explains, by delay in samples."""
     size = 1 << (len(played) + len(heard) - 1).bit_length()
     spectrum = np.fft.rfft(played, size) * np.conj(np.fft.rfft(heard, size))
     products = np.fft.irfft(spectrum, size)[: len(played) - len(heard) + 1]
     running = np.concatenate(([0.0], np.cumsum(played.astype(np.float64) ** 2)))
     power = running[len(heard) :] - running[: -len(heard)]
-    floor = max(float(power.max()) * 1e-3, 1.0)
-    share = products**2 / (np.maximum(power, floor) * float(heard @ heard))
-    best = int(np.argmax(share))
-    return min(float(share[best]), 1.0), len(played) - len(heard) - best
+    # Small: the end of a word is 30 dB below its middle, and it is ours too.
+    floor = max(float(power.max()) * 1e-6, float(len(heard)))
+    shares: NDArray[np.float64] = products**2 / (np.maximum(power, floor) * float(heard @ heard))
+    return np.minimum(shares, 1.0)[::-1]
+
+
+def _share_at(shares: NDArray[np.float64], delay: int) -> float:
+    """The best share on the acoustic path of this delay."""
+    return float(shares[max(0, delay - SAME_DELAY) : delay + SAME_DELAY + 1].max())
 
 
 def words_of(text: str) -> list[str]:
