@@ -6,7 +6,7 @@ export PYTHON
 SCENARIO ?= chest_pain
 ARGS ?=
 
-.PHONY: help demo test check lint bench diagram lock clean
+.PHONY: help demo test check lint bench train diagram lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -32,6 +32,11 @@ lint: ## all of check but the tests
 bench: ## figures of speed, with n
 	@.ci/setup run
 	@$(PY) -m benchmarks $(ARGS)
+
+train: ## fit the urgency model from the corpus in the repository; says whether the file changes
+	@.ci/setup dev
+	@$(PY) -m pip install -q -r requirements-train.txt
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PY) -m classifiers.training.train $(ARGS)
 
 diagram: ## draw the machine into README
 	@.ci/setup run

@@ -1,0 +1,258 @@
+"""The trained layer: how much do these words, after that question, sound like the urgent lines of our corpus?
+
+A linear model over `features.py`, read from one small file; no scikit-learn and no numpy in the call process. It may
+raise a level and never veto one. It knows nothing of the call so far; that is the rules' part.
+
+1. The text is cut into windows of words; the highest window decides, so that a long harmless story hides nothing.
+2. Weights of the features found are summed per head (urgent, emergency_now), divided by the fourth root of the squared
+   sightings (many words must not shout down few), and calibrated to 0..1 (Platt).
+3. Where urgent, the category with the highest sum is named, and the features that weighed most with their spans.
+"""
+
+import gzip
+import json
+import math
+import sys
+import tomllib
+import zlib
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+from classifiers import features
+from classifiers.features import Feature, Word, WordClasses
+from classifiers.levels import Category
+
+FORMAT = 1
+WEIGHTS_FILE = "urgency.gz"
+MANIFEST_FILE = "urgency.toml"
+WINDOW, STEP = 16, 8
+"""Words per window of a text, and how far the next one starts."""
+MAX_WORDS = 4_000
+"""Words judged of one text; what lies beyond is not looked at (no final is a tenth as long)."""
+TOP = 6
+SCALE = {"w": 0.7, "b": 0.5, "s": 0.5, "t": 0.3, "g": 0.3, "c": 0.2, "k": 1.5, "p": 1.0, "q": 1.0}
+"""By the first letter of a feature's name: how much one sighting counts. Classes carry over to words never seen; pieces
+of words come in heaps."""
+
+
+class ModelFileError(ValueError):
+    """The model file is missing, broken, or made for another version; the message names the file and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVerdict:
+    """What the model says of one text."""
+
+    score: float
+    """Calibrated on the corpus's own mixture, 0 to 1; not a risk of illness."""
+    urgent: bool
+    """At or above the threshold that training chose."""
+    emergency: bool
+    """Urgent, and the emergency head at or above its own threshold."""
+    category: Category
+    """`NONE` unless urgent."""
+    top: tuple[tuple[str, float], ...]
+    """(feature, weight) of what weighed most for urgent; the sign tells the direction."""
+    version: str
+    spans: tuple[tuple[int, int], ...] = ()
+    """For each of `top` where its words stand in the text as given; (0, 0) for the question just asked."""
+    emergency_score: float = 0.0
+    """Calibrated 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """One yes-or-no question put to the features."""
+
+    weights: "array[int]"
+    scale: float
+    bias: float
+    slope: float
+    offset: float
+    threshold: float
+
+    def probability(self, total: int | float) -> float:
+        """Calibrated 0..1 for a sum of stored weights."""
+        x = self.slope * (total * self.scale + self.bias) + self.offset
+        return 1.0 / (1.0 + math.exp(-x)) if x >= -700 else 0.0
+
+
+def feature_id(name: str) -> int:
+    """The number a feature is stored under."""
+    return zlib.crc32(name.encode("utf-8", "surrogatepass"))
+
+
+def norm(squares: float) -> float:
+    """What the sum of a window's weights is divided by, from the sum of its squared sightings."""
+    return max(squares, 1e-9) ** 0.25
+
+
+class UrgencyModel:
+    """The model, read once per process. Immutable; judging is free of state."""
+
+    def __init__(self, payload: bytes, version: str, classes: WordClasses) -> None:
+        """Raises:
+        ModelFileError: header and content do not fit together.
+        """
+        try:
+            length = int.from_bytes(payload[:4], "little")
+            header = json.loads(payload[4 : 4 + length])
+            count, self._categories = int(header["features"]), [Category(c) for c in header["categories"]]
+            columns = len(self._categories)
+            if header["format"] != FORMAT or header["feature_version"] != features.VERSION:
+                raise ModelFileError(f"{WEIGHTS_FILE} was made for another version; run `make train`")
+            body = payload[4 + length :]
+            if len(body) != count * (4 + 2 + 2 + columns):
+                raise ModelFileError(f"{WEIGHTS_FILE} has the wrong size; run `make train`")
+            ids = _array("I", body[: 4 * count])
+            self._row = dict(zip(ids, range(count), strict=True))
+            at = 4 * count
+            heads = []
+            for name in ("urgent", "emergency"):
+                h = header[name]
+                heads.append(
+                    Head(_array("h", body[at : at + 2 * count]), h["scale"], h["bias"], h["slope"], h["offset"],
+                         h["threshold"])
+                )  # fmt: skip
+                at += 2 * count
+            self._urgent, self._emergency = heads
+            self._category_rows = _array("b", body[at:])
+            self._category_bias = [float(b) for b in header["category_bias"]]
+            self._category_scale = [float(s) for s in header["category_scale"]]
+        except ModelFileError:
+            raise
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise ModelFileError(f"{WEIGHTS_FILE} is broken; run `make train`") from error
+        self.version = version
+        self._classes = classes
+
+    @classmethod
+    def load(cls, folder: Traversable | None = None) -> "UrgencyModel":
+        """The shipped model, or the one in `folder`.
+
+        Raises:
+            ModelFileError: a file is missing, or its hash, size or version is not what the manifest says.
+        """
+        place = folder if folder is not None else files("classifiers").joinpath("model_data")
+        try:
+            manifest = tomllib.loads(place.joinpath(MANIFEST_FILE).read_text(encoding="utf-8"))
+            payload = gzip.decompress(place.joinpath(WEIGHTS_FILE).read_bytes())
+            classes = place.joinpath(features.CLASSES_FILE).read_text(encoding="utf-8")
+        except (OSError, EOFError, zlib.error, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise ModelFileError(f"{WEIGHTS_FILE} or its manifest cannot be read; run `make train`") from error
+        for name, content in ((WEIGHTS_FILE, payload), (features.CLASSES_FILE, classes.encode())):
+            expected = manifest.get("sha256", {}).get(name.partition(".")[0])
+            if sha256(content).hexdigest() != expected:
+                raise ModelFileError(f"{name} is not the one its manifest names; run `make train`")
+        return cls(payload, str(manifest.get("version", "")), WordClasses(classes))
+
+    @property
+    def threshold(self) -> float:
+        """Urgent at or above this score."""
+        return self._urgent.threshold
+
+    def judge(self, text: str, question: str = "") -> ModelVerdict:
+        """Judge one text after the question just asked. Any string is accepted; work grows with its length."""
+        words = features.words_of(text)[:MAX_WORDS]
+        marks = features.marks_of(words)
+        asked: list[Feature] = []
+        if question:
+            answer = features.answer_of(words)
+            names = features.question_features(answer, features.words_of(question[-400:]), self._classes)
+            asked = [Feature(name, -1, -1) for name in names]
+        best: tuple[float, int, dict[int, Feature], float] | None = None
+        emergency = -math.inf
+        for start in starts(len(words)):
+            extracted = features.extract(words[start : start + WINDOW], marks[start : start + WINDOW], self._classes)
+            if start == 0:
+                extracted += asked
+            seen, size = self._look(extracted)
+            total = _total(seen, self._urgent.weights) / size
+            emergency = max(emergency, _total(seen, self._emergency.weights) / size)
+            if best is None or total > best[0]:
+                best = (total, start, seen, size)
+        if best is None:
+            return ModelVerdict(0.0, False, False, Category.NONE, (), self.version)
+        total, start, seen, size = best
+        score = self._urgent.probability(total)
+        urgent = score >= self._urgent.threshold
+        emergency_score = self._emergency.probability(emergency)
+        top, spans = self._reasons(seen, words[start : start + WINDOW])
+        return ModelVerdict(
+            score=score,
+            urgent=urgent,
+            emergency=urgent and emergency_score >= self._emergency.threshold,
+            category=self._category(seen, size) if urgent else Category.NONE,
+            top=top,
+            version=self.version,
+            spans=spans,
+            emergency_score=emergency_score,
+        )
+
+    def _look(self, extracted: Sequence[Feature]) -> tuple[dict[int, Feature], float]:
+        """Known features by their row, the first sighting of each; and what their sum is divided by."""
+        rows = self._row
+        seen: dict[int, Feature] = {}
+        squares = 0.0
+        for f in extracted:
+            row = rows.get(feature_id(f.name))
+            if row is not None and row not in seen:
+                seen[row] = f
+                squares += SCALE[f.name[0]] ** 2
+        return seen, norm(squares)
+
+    def _category(self, seen: dict[int, Feature], size: float) -> Category:
+        columns = len(self._categories)
+        sums = [0.0] * columns
+        for row, f in seen.items():
+            scale = SCALE[f.name[0]]
+            values = self._category_rows[row * columns : (row + 1) * columns]
+            for column, value in enumerate(values):
+                if value:
+                    sums[column] += value * scale
+        best = max(
+            range(columns), key=lambda c: (sums[c] / size * self._category_scale[c] + self._category_bias[c], -c)
+        )
+        return self._categories[best]
+
+    def _reasons(
+        self, seen: dict[int, Feature], words: Sequence[Word]
+    ) -> tuple[tuple[tuple[str, float], ...], tuple[tuple[int, int], ...]]:
+        """The features that weighed most, by absolute weight, at most one for the same words."""
+        weights, scale = self._urgent.weights, self._urgent.scale
+        weighed = [(weights[row] * scale * SCALE[f.name[0]], f) for row, f in seen.items()]
+        weighed.sort(key=lambda pair: (-abs(pair[0]), pair[1].name))
+        top: list[tuple[str, float]] = []
+        spans: list[tuple[int, int]] = []
+        places: set[tuple[int, int]] = set()
+        for weight, f in weighed:
+            if (f.first, f.last) in places or (weight == 0):
+                continue
+            places.add((f.first, f.last))
+            top.append((f.name, round(weight, 4)))
+            spans.append((words[f.first].start, words[f.last - 1].end) if f.first >= 0 else (0, 0))
+            if len(top) == TOP:
+                break
+        return tuple(top), tuple(spans)
+
+
+def starts(count: int) -> range:
+    """First words of the windows over a text of `count` words."""
+    return range(0, max(1, count - WINDOW + STEP), STEP) if count else range(0)
+
+
+def _total(seen: dict[int, Feature], weights: "array[int]") -> float:
+    return sum(weights[row] * SCALE[f.name[0]] for row, f in seen.items())
+
+
+def _array(kind: str, content: bytes) -> "array[int]":
+    """Little-endian numbers as stored, whatever this machine's order."""
+    numbers: array[int] = array(kind)
+    numbers.frombytes(content)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers

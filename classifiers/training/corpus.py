@@ -1,0 +1,130 @@
+"""The corpus as written: lines, templates and questions, each with its phrase family.
+
+Files of `corpus/`: a section head "= category level language kind", then lines; an empty line ends a phrase family.
+A family goes to training, validation or test as one, so that no paraphrase of a test line is learned from.
+"""
+
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.resources import files
+
+from classifiers.levels import Category, Level
+
+LEVELS = {"e": Level.EMERGENCY_NOW, "n": Level.NURSE_NOW, "r": Level.ROUTINE}
+TEST_SHARE = 7
+"""One family in so many is test."""
+FOLDS = 5
+
+
+class CorpusError(ValueError):
+    """A corpus file is not well formed; names file and line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line as written, or one made from a template."""
+
+    text: str
+    question: str
+    level: Level
+    category: Category
+    language: str
+    kind: str
+    family: str
+    fold: int = -1
+    """-1 is test, 0 and up the fold of training and validation."""
+
+    @property
+    def urgent(self) -> bool:
+        """Whether a nurse must have this call now."""
+        return self.level.urgent
+
+
+def _read(name: str) -> str:
+    return files("classifiers").joinpath("training", "corpus", name).read_text(encoding="utf-8")
+
+
+def names() -> list[str]:
+    """Corpus files, sorted."""
+    folder = files("classifiers").joinpath("training", "corpus")
+    return sorted(f.name for f in folder.iterdir() if f.name.endswith(".txt"))
+
+
+def parse(name: str, content: str) -> list[Line]:
+    """Lines of one file.
+
+    Raises:
+        CorpusError: a section head is not well formed, or a line stands before the first.
+    """
+    lines: list[Line] = []
+    head: tuple[Category, Level, str, str] | None = None
+    family = ""
+    for number, raw in enumerate(content.splitlines(), 1):
+        text = raw.strip()
+        if not text:
+            family = ""
+            continue
+        if text.startswith("#"):
+            continue
+        if text.startswith("="):
+            try:
+                category, level, language, kind = text[1:].split()
+                head, family = (Category(category), LEVELS[level], language, kind), ""
+            except (ValueError, KeyError) as error:
+                raise CorpusError(f"{name}:{number}: section head") from error
+            continue
+        if head is None:
+            raise CorpusError(f"{name}:{number}: line before the first section")
+        said, _, asked = (part.strip() for part in text.partition("||"))
+        if not family:
+            family = f"{name.removesuffix('.txt')}/{zlib.crc32('|'.join((*map(str, head), text)).encode()):08x}"
+        lines.append(Line(said, asked, head[1], head[0], head[2], head[3], family))
+    return lines
+
+
+def slots() -> dict[str, list[str]]:
+    """Values of the templates' slots."""
+    found: dict[str, list[str]] = {}
+    for line in _read("slots.txt").splitlines():
+        name, colon, values = line.partition(":")
+        if colon and not line.startswith("#"):
+            found[name.strip()] = [v.strip() for v in values.split("|")]
+    return found
+
+
+def divide(lines: Iterable[Line]) -> list[Line]:
+    """Give every family its fold: every seventh of its section is test, the others go round the folds."""
+    lines = list(lines)
+    sections: dict[tuple[str, ...], dict[str, None]] = {}
+    for line in lines:
+        key = (line.category, line.level, line.language, line.kind)
+        sections.setdefault(key, {})[line.family] = None
+    fold: dict[str, int] = {}
+    turn = 0
+    for key in sorted(sections):
+        for family in sorted(sections[key]):
+            turn += 1
+            fold[family] = -1 if turn % TEST_SHARE == 0 else turn % TEST_SHARE % FOLDS
+    return [
+        Line(x.text, x.question, x.level, x.category, x.language, x.kind, x.family, fold[x.family]) for x in lines
+    ]  # fmt: skip
+
+
+def written() -> list[Line]:
+    """Every line written by hand, without templates and questions."""
+    found: list[Line] = []
+    for name in names():
+        if name not in ("slots.txt", "templates.txt", "questions.txt"):
+            found += parse(name, _read(name))
+    return found
+
+
+def templates() -> list[Line]:
+    """Templates, slots unfilled."""
+    return parse("templates.txt", _read("templates.txt"))
+
+
+def questions() -> list[Line]:
+    """Questions; `kind` is the answer that makes the section's category: yes, no, or any for none."""
+    return parse("questions.txt", _read("questions.txt"))
