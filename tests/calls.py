@@ -9,6 +9,10 @@ ones. Caller speech is the project's own recordings.
 """
 
 import asyncio
+import atexit
+import os
+import shutil
+import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -77,6 +81,14 @@ LONGEST_S = 1200.0
 LINES = cast.CallerLines()
 CLIPS = ClipLibrary.load()
 BOOK = Book.load()
+
+
+def scratch() -> Path:
+    """A folder that is gone when this process ends; in memory where there is such a place, as every record is synced."""
+    memory = Path("/dev/shm")
+    folder = tempfile.mkdtemp(prefix="triage-test-", dir=memory if os.access(memory, os.W_OK) else None)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 # --- the caller
@@ -281,7 +293,6 @@ def rung(
 class Call:
     """What a call is made of; `ring` lives through it. Everything has a default that works."""
 
-    folder: Path
     script: Sequence[Utterance] = ()
     phones: dict[str, NursePhone] = field(
         default_factory=lambda: {"nurse": NursePhone(pcm=LINES.get("nurse_hello").pcm)}
@@ -305,6 +316,7 @@ class Call:
     known: bool = False
     tools: FakeTools | None = None
     virtual: bool = True
+    folder: Path = field(default_factory=lambda: scratch())
 
     def ring(self, story: "Callable[[Living], Coroutine[Any, Any, None]] | None" = None) -> "Rung":
         """Live through the call, beside it `story`."""

@@ -9,7 +9,6 @@ import errno
 import sqlite3
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -126,10 +125,10 @@ TROUBLES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("trouble", TROUBLES)
 @pytest.mark.parametrize("script", [OVER_GREETING, AFTER_QUESTION], ids=["over the greeting", "in a later turn"])
-def test_an_urgent_final_hands_over_whatever_is_broken(trouble: str, script: list[Utterance], tmp_path: Path) -> None:
+def test_an_urgent_final_hands_over_whatever_is_broken(trouble: str, script: list[Utterance]) -> None:
     if trouble == "real recogniser" and script is AFTER_QUESTION:
         pytest.skip("its caller says other words than the sound does")
-    call = Call(folder=tmp_path, script=script, phones=SILENT, **TROUBLES[trouble]).ring(hang_up_after(30))
+    call = Call(script=script, phones=SILENT, **TROUBLES[trouble]).ring(hang_up_after(30))
     if trouble == "model and script dead" and script is AFTER_QUESTION:  # handed over before danger was said
         assert call.reasons[0] == Reason.STAGE_FAILED.value
         return
@@ -147,14 +146,14 @@ def hang_up_after(seconds: float) -> Any:
     return story
 
 
-def test_an_urgent_final_waits_for_no_store(tmp_path: Path) -> None:
+def test_an_urgent_final_waits_for_no_store() -> None:
     stores: list[Stuck] = []
 
     def stuck(inner: Store) -> Store:
         stores.append(Stuck(inner))
         return stores[0]
 
-    call = Call(folder=tmp_path, script=OVER_GREETING, phones=SILENT, store=stuck).ring(hang_up_after(20))
+    call = Call(script=OVER_GREETING, phones=SILENT, store=stuck).ring(hang_up_after(20))
     handed_over(call)
     stores[0].free.set()
     call.check_record()
@@ -162,7 +161,7 @@ def test_an_urgent_final_waits_for_no_store(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["while the process lives", "as it ends"])
-def test_an_urgent_final_waits_for_no_disk_and_nothing_is_lost_when_it_is_free(how: str, tmp_path: Path) -> None:
+def test_an_urgent_final_waits_for_no_disk_and_nothing_is_lost_when_it_is_free(how: str) -> None:
     disks: list[Full] = []
 
     def full(inner: Any) -> Any:
@@ -176,7 +175,7 @@ def test_an_urgent_final_waits_for_no_disk_and_nothing_is_lost_when_it_is_free(h
         living.patient.hung_up = True
         await asyncio.sleep(1)
 
-    call = Call(folder=tmp_path, script=OVER_GREETING, phones=SILENT, store=full, journal=full).ring(story)
+    call = Call(script=OVER_GREETING, phones=SILENT, store=full, journal=full).ring(story)
     handed_over(call)
     assert all(disk.refused for disk in disks), "both were really tried"
     assert "audit_store" in call.pages
@@ -200,7 +199,7 @@ def joined(writer: AuditWriter) -> None:
 
 
 @pytest.mark.realtime
-def test_an_urgent_final_hands_over_by_the_wall_clock(tmp_path: Path) -> None:
+def test_an_urgent_final_hands_over_by_the_wall_clock() -> None:
     stores: list[Stuck] = []
 
     def stuck(inner: Store) -> Store:
@@ -208,7 +207,6 @@ def test_an_urgent_final_hands_over_by_the_wall_clock(tmp_path: Path) -> None:
         return stores[0]
 
     call = Call(
-        folder=tmp_path,
         script=[says(CHEST, Cue.AT, 0.2)],
         phones=SILENT,
         store=stuck,
@@ -221,8 +219,8 @@ def test_an_urgent_final_hands_over_by_the_wall_clock(tmp_path: Path) -> None:
     call.check_record()
 
 
-def test_an_emergency_says_the_number_first_and_never_to_stay(tmp_path: Path) -> None:
-    call = Call(folder=tmp_path, script=[says("not_breathing", Cue.AT, 1.0)], phones=SILENT).ring(hang_up_after(25))
+def test_an_emergency_says_the_number_first_and_never_to_stay() -> None:
+    call = Call(script=[says("not_breathing", Cue.AT, 1.0)], phones=SILENT).ring(hang_up_after(25))
     begins = handed_over(call, "emergency_first")
     clip = CLIPS.clip("emergency_first")
     assert "nine one one" in " ".join(word.text for word in clip.words if word.end <= 3 * RATE).lower()
@@ -232,8 +230,8 @@ def test_an_emergency_says_the_number_first_and_never_to_stay(tmp_path: Path) ->
 # --- P2: silence and failures on our side
 
 
-def test_a_caller_who_says_nothing_is_asked_twice_and_gets_a_nurse(tmp_path: Path) -> None:
-    call = Call(folder=tmp_path, phones=SILENT, patience_s=300).ring(hang_up_after(60))
+def test_a_caller_who_says_nothing_is_asked_twice_and_gets_a_nurse() -> None:
+    call = Call(phones=SILENT, patience_s=300).ring(hang_up_after(60))
     greeted = len(np.trim_zeros(call.heard[: 14 * RATE], "b"))
     first, second = call.starts("are_you_there_1")[0], call.starts("are_you_there_2")[0]
     nurse = call.line.asked[0].at
@@ -244,9 +242,9 @@ def test_a_caller_who_says_nothing_is_asked_twice_and_gets_a_nurse(tmp_path: Pat
     call.check_record()
 
 
-def test_a_model_that_never_answers_is_covered_and_replaced_in_the_same_turn(tmp_path: Path) -> None:
+def test_a_model_that_never_answers_is_covered_and_replaced_in_the_same_turn() -> None:
     model = Hanging()
-    call = Call(folder=tmp_path, script=[says("sore_no")], phones=SILENT, model=model).ring(hang_up_after(30))
+    call = Call(script=[says("sore_no")], phones=SILENT, model=model).ring(hang_up_after(30))
     word_end = call.living.call.listening.word_end_ns(1)
     sounds = {
         said.prompt: (said.at_ns - word_end) / 1e9 for said in call.of(Said) if said.prompt and said.at_ns > word_end
@@ -266,10 +264,8 @@ def test_a_model_that_never_answers_is_covered_and_replaced_in_the_same_turn(tmp
 
 
 @pytest.mark.parametrize("broken", [Dead, Hanging])
-def test_when_the_script_is_broken_too_a_nurse_comes(broken: type, tmp_path: Path) -> None:
-    call = Call(folder=tmp_path, script=[says("sore_no")], phones=SILENT, model=broken(), scripted=broken()).ring(
-        hang_up_after(40)
-    )
+def test_when_the_script_is_broken_too_a_nurse_comes(broken: type) -> None:
+    call = Call(script=[says("sore_no")], phones=SILENT, model=broken(), scripted=broken()).ring(hang_up_after(40))
     word_end = call.position(call.living.call.listening.word_end_ns(1))
     assert call.line.asked[0].at - word_end <= 10.3 * RATE
     assert call.reasons[0] in ("stage_failed", "no_reply")
@@ -277,20 +273,18 @@ def test_when_the_script_is_broken_too_a_nurse_comes(broken: type, tmp_path: Pat
     call.check_record()
 
 
-def test_a_recogniser_that_dies_in_the_middle_hands_over(tmp_path: Path) -> None:
+def test_a_recogniser_that_dies_in_the_middle_hands_over() -> None:
     def dies(patient: Any, clock: Any) -> Deafened:
         return Deafened(14.0)
 
-    call = Call(folder=tmp_path, script=[says("sore_no")], phones=SILENT, recogniser=dies).ring(hang_up_after(40))
+    call = Call(script=[says("sore_no")], phones=SILENT, recogniser=dies).ring(hang_up_after(40))
     assert call.line.asked[0].at == pytest.approx(14 * RATE, abs=0.1 * RATE)
     assert call.reasons[0] == "stage_failed" and "apology" in call.prompts
     call.check_record()
 
 
-def test_a_caller_silenced_by_a_dead_voice_and_no_clip_still_gets_a_reply(tmp_path: Path) -> None:
-    call = Call(folder=tmp_path, script=[says("sore_no"), says("sore_number")], phones=SILENT, voice=Dead()).ring(
-        hang_up_after(60)
-    )
+def test_a_caller_silenced_by_a_dead_voice_and_no_clip_still_gets_a_reply() -> None:
+    call = Call(script=[says("sore_no"), says("sore_number")], phones=SILENT, voice=Dead()).ring(hang_up_after(60))
     silences = quiet_spells(call)
     assert max(silences) < 10 * RATE
     call.check_record()
@@ -305,16 +299,14 @@ def quiet_spells(call: Rung) -> list[int]:
 # --- P2: nurses
 
 
-def test_a_nurse_who_never_answers_the_number_aloud_by_ten_seconds_and_again(tmp_path: Path) -> None:
+def test_a_nurse_who_never_answers_the_number_aloud_by_ten_seconds_and_again() -> None:
     ladder = (rung("queue", RungKind.REFER), rung("nurse"), rung("other"))
     phones = {
         "queue": NursePhone(Behaviour.RINGS_OUT),
         "nurse": NursePhone(Behaviour.RINGS_OUT),
         "other": NursePhone(Behaviour.SILENT),
     }
-    call = Call(folder=tmp_path, script=[says(CHEST, Cue.AT, 1.0)], phones=phones, ladder=ladder, patience_s=300).ring(
-        hang_up_after(75)
-    )
+    call = Call(script=[says(CHEST, Cue.AT, 1.0)], phones=phones, ladder=ladder, patience_s=300).ring(hang_up_after(75))
     at, said = call.urgent_at, call.starts("emergency_number")
     assert 0 < said[0] - at <= 10.1 * RATE
     assert len(said) >= 3
@@ -360,12 +352,12 @@ def test_every_behaviour_of_a_nurse_phone_is_looked_at() -> None:
 
 @pytest.mark.parametrize(("behaviour", "kind"), BY_PHONE, ids=lambda x: x.value)
 def test_whatever_the_first_nurse_phone_does_a_nurse_has_the_caller(
-    behaviour: Behaviour, kind: RungKind, tmp_path: Path
+    behaviour: Behaviour,
+    kind: RungKind,
 ) -> None:
     phones = {"first": NursePhone(behaviour, answers_after_s=30.0 if behaviour is Behaviour.LATE else 1.2)}
     phones["second"] = NursePhone()
     call = Call(
-        folder=tmp_path,
         script=[says(CHEST, Cue.AT, 1.0)],
         phones=phones,
         ladder=(rung("first", kind), rung("second")),
@@ -381,9 +373,9 @@ def test_whatever_the_first_nurse_phone_does_a_nurse_has_the_caller(
     call.check_record()
 
 
-def test_a_second_finding_never_transfers_twice_and_renews_the_packet(tmp_path: Path) -> None:
+def test_a_second_finding_never_transfers_twice_and_renews_the_packet() -> None:
     script = [says(CHEST, Cue.AT, 1.0), says("not_breathing", Cue.AFTER, 1.2)]
-    call = Call(folder=tmp_path, script=script, phones=SILENT).ring(hang_up_after(18))
+    call = Call(script=script, phones=SILENT).ring(hang_up_after(18))
     first, second = call.events(ev.UrgencyRaised)
     assert second.rank > first.rank
     between = [a for a in call.line.asked if abs(a.at - call.position(second.at_ns)) < RATE // 10]
@@ -396,15 +388,15 @@ def test_a_second_finding_never_transfers_twice_and_renews_the_packet(tmp_path: 
     assert number and number[0] - call.position(second.at_ns) <= 100 * MS, "now it is an emergency: the number at once"
 
 
-def test_a_lighter_finding_later_changes_no_rank(tmp_path: Path) -> None:
+def test_a_lighter_finding_later_changes_no_rank() -> None:
     script = [says("not_breathing", Cue.AT, 1.0), says(CHEST, Cue.AFTER, 1.2)]
-    call = Call(folder=tmp_path, script=script, phones=SILENT).ring(hang_up_after(18))
+    call = Call(script=script, phones=SILENT).ring(hang_up_after(18))
     assert [packet.rank for packet in call.packets] == [1000, 1000]
 
 
-def test_an_urgent_caller_who_hangs_up_while_it_rings_is_rung_back(tmp_path: Path) -> None:
+def test_an_urgent_caller_who_hangs_up_while_it_rings_is_rung_back() -> None:
     phones = {"nurse": NursePhone(Behaviour.RINGS_OUT)}
-    call = Call(folder=tmp_path, script=[says(CHEST, Cue.AT, 1.0), leaves(8.0)], phones=phones).ring()
+    call = Call(script=[says(CHEST, Cue.AT, 1.0), leaves(8.0)], phones=phones).ring()
     assert call.finished.outcome == "hung_up"
     assert "urgent_hangup" in call.pages
     (task,) = call.callbacks()
@@ -414,19 +406,19 @@ def test_an_urgent_caller_who_hangs_up_while_it_rings_is_rung_back(tmp_path: Pat
     call.check_record()
 
 
-def test_last_words_that_are_urgent_open_a_call_back(tmp_path: Path) -> None:
-    call = Call(folder=tmp_path, script=[says(CHEST, Cue.AT, 1.0, hang_up=True)], phones=SILENT).ring()
+def test_last_words_that_are_urgent_open_a_call_back() -> None:
+    call = Call(script=[says(CHEST, Cue.AT, 1.0, hang_up=True)], phones=SILENT).ring()
     assert call.finished.counts["tails"] == 1
     assert "urgent_tail" in call.pages
     assert [task.reason for task in call.callbacks()] == ["urgent"]
     call.check_record()
 
 
-def test_a_nurse_who_is_lost_is_replaced_and_the_caller_is_told_within_two_seconds(tmp_path: Path) -> None:
+def test_a_nurse_who_is_lost_is_replaced_and_the_caller_is_told_within_two_seconds() -> None:
     phones = {"nurse": NursePhone(Behaviour.DROPS), "second": NursePhone()}
-    call = Call(
-        folder=tmp_path, script=[says(CHEST, Cue.AT, 1.0)], phones=phones, ladder=(rung("nurse"), rung("second"))
-    ).ring(hang_up_after(30))
+    call = Call(script=[says(CHEST, Cue.AT, 1.0)], phones=phones, ladder=(rung("nurse"), rung("second"))).ring(
+        hang_up_after(30)
+    )
     (lost,) = call.events(ev.NurseLegLost)
     told = call.starts("reconnecting", whole=False)
     assert 0 <= told[0] - call.position(lost.at_ns) <= 2 * RATE
@@ -435,20 +427,18 @@ def test_a_nurse_who_is_lost_is_replaced_and_the_caller_is_told_within_two_secon
     assert call.finished.outcome == HELD
 
 
-def test_the_caller_is_heard_again_when_the_nurse_was_lost(tmp_path: Path) -> None:
+def test_the_caller_is_heard_again_when_the_nurse_was_lost() -> None:
     phones = {"nurse": NursePhone(Behaviour.DROPS), "second": NursePhone(Behaviour.SILENT)}
     script = [says(CHEST, Cue.AT, 1.0), says("not_breathing", Cue.AT, 13.0)]
-    call = Call(folder=tmp_path, script=script, phones=phones, ladder=(rung("nurse"), rung("second"))).ring(
-        hang_up_after(25)
-    )
+    call = Call(script=script, phones=phones, ladder=(rung("nurse"), rung("second"))).ring(hang_up_after(25))
     lost = call.events(ev.NurseLegLost)[0].at_ns
     assert [u.level for u in call.events(ev.UrgencyRaised) if u.at_ns > lost] == ["emergency_now"]
 
 
-def test_a_held_nurse_hears_no_caller_and_the_caller_no_whisper(tmp_path: Path) -> None:
+def test_a_held_nurse_hears_no_caller_and_the_caller_no_whisper() -> None:
     script = [says(CHEST, Cue.AT, 1.0), says("never_pauses", Cue.AFTER, 0.5)]
     phones = {"nurse": NursePhone(key_after_s=5.0)}
-    call = Call(folder=tmp_path, script=script, phones=phones).ring(hang_up_after(25))
+    call = Call(script=script, phones=phones).ring(hang_up_after(25))
     key = call.position(call.events(ev.NurseAccepted)[0].at_ns)
     whisper = CLIPS.clip("nurse_whisper").pcm
     start, end = call.line.whispered(1)[0]
@@ -465,46 +455,46 @@ def test_a_held_nurse_hears_no_caller_and_the_caller_no_whisper(tmp_path: Path) 
 # --- P2: other ways to a nurse
 
 
-def test_key_zero_is_a_nurse_at_any_time(tmp_path: Path) -> None:
-    call = Call(folder=tmp_path, script=[Utterance(cue=Cue.AT, delay_s=1.0, keys="0")]).ring(hang_up_after(12))
+def test_key_zero_is_a_nurse_at_any_time() -> None:
+    call = Call(script=[Utterance(cue=Cue.AT, delay_s=1.0, keys="0")]).ring(hang_up_after(12))
     assert call.line.asked[0].at == pytest.approx(RATE, abs=0.2 * RATE)
     assert call.finished.outcome == HELD
 
 
-def test_a_caller_who_hangs_up_in_the_greeting_leaves_a_whole_record(tmp_path: Path) -> None:
-    call = Call(folder=tmp_path, script=[leaves(0.5)]).ring()
+def test_a_caller_who_hangs_up_in_the_greeting_leaves_a_whole_record() -> None:
+    call = Call(script=[leaves(0.5)]).ring()
     assert call.finished.outcome == "hung_up" and call.steps[-1].after.state is State.IDLE
     call.check_record()
     assert call.kept() and call.verified().closed
 
 
-def test_a_rescued_call_is_not_greeted_again(tmp_path: Path) -> None:
-    call = Call(folder=tmp_path, known=True).ring(hang_up_after(12))
+def test_a_rescued_call_is_not_greeted_again() -> None:
+    call = Call(known=True).ring(hang_up_after(12))
     assert "greeting" not in call.prompts and call.prompts[0] == "rescued"
     assert call.reasons[0] == "rescued" and call.finished.outcome == HELD
 
 
-def test_a_queue_where_nobody_takes_the_caller_pages_and_opens_a_call_back(tmp_path: Path) -> None:
+def test_a_queue_where_nobody_takes_the_caller_pages_and_opens_a_call_back() -> None:
     ladder = (rung("nurse", RungKind.REFER, declared=Declared.QUEUE, sign=True),)
-    call = Call(folder=tmp_path, script=[says(CHEST, Cue.AT, 1.0)], ladder=ladder).ring()
+    call = Call(script=[says(CHEST, Cue.AT, 1.0)], ladder=ladder).ring()
     assert call.finished.outcome == TAKEN
     assert "nurse_no_person_sign" in call.pages and call.callbacks()
 
 
-def test_where_the_carrier_would_silence_us_an_urgent_caller_is_dialled_first(tmp_path: Path) -> None:
+def test_where_the_carrier_would_silence_us_an_urgent_caller_is_dialled_first() -> None:
     ladder = (rung("queue", RungKind.REFER), rung("nurse"))
     phones = {"queue": NursePhone(), "nurse": NursePhone()}
-    call = Call(
-        folder=tmp_path, script=[says(CHEST, Cue.AT, 1.0)], ladder=ladder, phones=phones, media_during_refer=False
-    ).ring(hang_up_after(12))
+    call = Call(script=[says(CHEST, Cue.AT, 1.0)], ladder=ladder, phones=phones, media_during_refer=False).ring(
+        hang_up_after(12)
+    )
     assert [asked.target for asked in call.line.asked] == ["nurse"]
     handed_over(call)
 
 
-def test_danger_said_while_a_nurse_is_awaited_is_heard(tmp_path: Path) -> None:
+def test_danger_said_while_a_nurse_is_awaited_is_heard() -> None:
     """P3: a caller who asked for a person, and says why while the clip runs."""
     script = [Utterance(cue=Cue.AT, delay_s=1.0, keys="0"), says(CHEST, Cue.AT, 1.2)]
-    call = Call(folder=tmp_path, script=script, phones=SILENT).ring(hang_up_after(15))
+    call = Call(script=script, phones=SILENT).ring(hang_up_after(15))
     assert call.reasons == ["pressed_zero", "urgent"]
     assert [packet.rank for packet in call.packets] == [0, 500]
     assert call.steps[-1].after.handoff.urgent

@@ -15,7 +15,7 @@ from fsm import effects as fx
 from fsm import events as ev
 from triage.clips import ClipLibrary
 from triage.dialogue.gate import refusal
-from triage.dialogue.interview import Interview, Plan, ToolCall, take_turn
+from triage.dialogue.interview import OPENING, Interview, Plan, ToolCall, take_turn
 from triage.dialogue.sentences import SentenceChunker
 from triage.errors import StageError
 from triage.listening import Listening
@@ -356,6 +356,8 @@ class Replies:
         if saying is not None and saying.question:
             self._question_heard = _share(len(audible.words), audible.ordered) >= HEARD_ENOUGH
         for part in self._parts(audible):
+            if part.prompt == OPENING[-1]:
+                self._question_heard = _share(len(part.text.split()), part.ordered) >= HEARD_ENOUGH
             if part.prompt in DISCLOSURES and _share(len(part.text.split()), part.ordered) >= DISCLOSED:
                 self._disclosure_heard = True
             self.observe(part)
