@@ -9,6 +9,8 @@ import os
 import sys
 import tempfile
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -17,7 +19,7 @@ import typer
 
 from audit.errors import AuditError
 from triage.cli_audit import audit_app
-from triage.errors import TriageError, UsageError
+from triage.errors import AssetError, TriageError, UsageError
 
 if TYPE_CHECKING:
     from triage.config import Settings
@@ -124,6 +126,32 @@ def replay(
 
 
 @app.command()
+def classify(
+    explain: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Show a person why this text is judged so.")
+    ] = None,
+) -> None:
+    """Judge JSON lines (or plain lines) from standard input; one JSON line out for each."""
+    from triage import cli_classify
+
+    with _rule_files():
+        cli_classify.classify(explain)
+
+
+@app.command()
+def evaluate(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON lines with a label.")],
+    misses: Annotated[bool, typer.Option("--misses/--no-misses", help="List the misses and false alarms.")] = True,
+    plots: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write PNG plots here.")] = None,
+) -> None:
+    """Judge a labelled file: sensitivity, false alarms, calibration, the misses."""
+    from triage import cli_classify
+
+    with _rule_files():
+        cli_classify.evaluate(file, misses, plots)
+
+
+@app.command()
 def settings(context: typer.Context) -> None:
     """Show every setting: its value here, and what it means."""
     from triage.config import documented
@@ -193,6 +221,17 @@ def main() -> NoReturn:
     except Exception as error:  # the one place where anything unexpected ends
         code = _unexpected(error, common)
     sys.exit(code)
+
+
+@contextmanager
+def _rule_files() -> Iterator[None]:
+    """A broken rule file is one line, like every broken file."""
+    from classifiers.rulebook import RuleFileError
+
+    try:
+        yield
+    except RuleFileError as error:
+        raise AssetError(f"the red-flag rules cannot be used: {error}; mend that file") from error
 
 
 def _common_of(context: typer.Context) -> Common:
