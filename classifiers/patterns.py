@@ -16,6 +16,7 @@ and there is no backtracking. Soft tokens cost nothing inside a phrase; breaks a
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from classifiers.tokens import Token, tokenise
 
@@ -25,6 +26,8 @@ MAX_VARIANTS = 400
 """Alternatives one written phrase may expand to; more is a mistake in the rule file."""
 _NOUN_RUN = 8
 _NO_PREFIX = 99
+_BROAD = 8
+"""Nodes with more ways on than this are scanned; the others wait under each word they could go on with."""
 
 _INLINE = 2
 """Brackets with more choices become a class of their own, so that phrases stay short and the tree small."""
@@ -73,7 +76,7 @@ def _parse(
                 groups[name] = options
                 options = [[(0, name)]]
         else:
-            options = [_atoms(word)]
+            options = [list(_atoms(word))]
         if at < len(words) and words[at] == "?":
             options = [*options, []]
             at += 1
@@ -94,14 +97,15 @@ def _join(left: list[Item], gap: int, right: list[Item]) -> list[Item]:
     return [*left, (gap, right[0][1]), *right[1:]]
 
 
-def _atoms(word: str) -> list[Item]:
+@lru_cache(maxsize=None)
+def _atoms(word: str) -> tuple[Item, ...]:
     if word.startswith("<"):
         if not word.endswith(">"):
             raise PatternError(f"class name in {word!r}")
-        return [(0, word)]
+        return ((0, word),)
     if word.endswith("*"):
-        return [(0, word.lower())]
-    return [(0, token.text) for token in tokenise(word)]
+        return ((0, word.lower()),)
+    return tuple((0, token.text) for token in tokenise(word))
 
 
 def expand(source: str, groups: dict[str, list[Alternative]] | None = None) -> list[tuple[Item, ...]]:
@@ -211,59 +215,63 @@ class Book:
         for match in given:
             given_at.setdefault(match.last, []).append(match)
 
-        found: dict[Match, None] = {}
-        active: list[tuple[_Node, int, int]] = []
+        found: dict[tuple[str, int, int], None] = {}
+        narrow: dict[str, list[tuple[_Node, int, int, int]]] = {}
+        broad: list[tuple[dict[str, list[tuple[int, _Node]]], int, int]] = []
+        root = self._root.edges
+
+        def reach(gap: int, last: int, start: int) -> bool:
+            """Whether an item at `start` may follow one that ended before `last`."""
+            if breaks[start + 1] != breaks[last]:
+                return False
+            between = hard[start] - hard[last]
+            if not between:
+                return True
+            if gap == NOUNS:
+                return between <= _NOUN_RUN and all(noun[last:start])
+            return between <= gap and fence[start] == fence[last]
+
+        def enter(node: _Node, first: int, end: int) -> None:
+            for name in node.emits:
+                if name[0] == "<":
+                    queue.append((name, first))
+                found[name, first, end] = None
+            edges = node.edges
+            if len(edges) > _BROAD:
+                broad.append((edges, first, end))
+            else:
+                for atom, options in edges.items():
+                    waiting = narrow.setdefault(atom, [])
+                    for gap, following in options:
+                        waiting.append((following, gap, first, end))
+
         for at, token in enumerate(tokens):
             end = at + 1
             text = token.text
             queue: list[tuple[str, int]] = [(text, at)]
             for length in range(self._shortest, len(text) + 1):
-                atom = self._prefixes.get(text[:length])
-                if atom is not None:
-                    queue.append((atom, at))
+                prefix = self._prefixes.get(text[:length])
+                if prefix is not None:
+                    queue.append((prefix, at))
             queue.extend((match.name, match.first) for match in given_at.get(end, ()))
-            grown: list[tuple[_Node, int, int]] = []
+            broad = [state for state in broad if hard[at] - hard[state[2]] <= _NOUN_RUN]
             seen: set[tuple[str, int]] = set()
             while queue:
-                atom, start = queue.pop()
-                if (atom, start) in seen:
+                item = queue.pop()
+                if item in seen:
                     continue
-                seen.add((atom, start))
-                for _, child in self._root.edges.get(atom, ()):
-                    self._enter(child, start, end, grown, queue, found)
-                for node, first, last in active:
-                    if last > start:
-                        continue
-                    for gap, child in node.edges.get(atom, ()):
-                        between = hard[start] - hard[last]
-                        if gap == NOUNS:
-                            if between and (between > _NOUN_RUN or not all(noun[last:start])):
-                                continue
-                        elif between > gap:
-                            continue
-                        if breaks[start + 1] != breaks[last] or (gap and fence[start] != fence[last]):
-                            continue
-                        self._enter(child, first, end, grown, queue, found)
-            if any(name in self._noun_classes for name, _ in seen):
-                for name, start in seen:
-                    if name in self._noun_classes:
-                        noun[start:end] = [True] * (end - start)
-            active = [s for s in active if hard[end] - hard[s[2]] <= _NOUN_RUN]
-            active.extend(grown)
-        return list(found)
-
-    @staticmethod
-    def _enter(
-        child: _Node,
-        first: int,
-        end: int,
-        grown: list[tuple[_Node, int, int]],
-        queue: list[tuple[str, int]],
-        found: dict[Match, None],
-    ) -> None:
-        for name in child.emits:
-            if name.startswith("<"):
-                queue.append((name, first))
-            found[Match(name, first, end)] = None
-        if child.edges:
-            grown.append((child, first, end))
+                seen.add(item)
+                atom, start = item
+                for _, node in root.get(atom, ()):
+                    enter(node, start, end)
+                for node, gap, first, last in narrow.get(atom, ()):
+                    if last <= start and reach(gap, last, start):
+                        enter(node, first, end)
+                for edges, first, last in broad:
+                    if last <= start and atom in edges:
+                        for gap, node in edges[atom]:
+                            if reach(gap, last, start):
+                                enter(node, first, end)
+                if atom in self._noun_classes:
+                    noun[start:end] = [True] * (end - start)
+        return [Match(*key) for key in found]
