@@ -98,6 +98,35 @@ def test_production_refuses_audio_in_the_clear_and_a_missing_directory(nowhere: 
         load(env={"TRIAGE_PROFILE": "production", "TRIAGE_KEEP_AUDIO": "false"})
 
 
+def test_production_refuses_the_bench(nowhere: Path) -> None:
+    nearly = {"TRIAGE_PROFILE": "production", "TRIAGE_KEEP_AUDIO": "false", "TRIAGE_NURSE_DIRECTORY": "nurses.toml"}
+    with pytest.raises(SettingError, match="line_sip"):
+        load(env=nearly)
+    assert load(env={**nearly, "TRIAGE_LINE_SIP": "livekit-sip"}).profile == "production"
+
+
+def test_carriers_in_the_environment_are_separated_by_commas(nowhere: Path) -> None:
+    carriers = load(env={"TRIAGE_LINE_CARRIER_ADDRESSES": "192.0.2.0/28, 198.51.100.7"}).line_carrier_addresses
+    assert carriers == ("192.0.2.0/28", "198.51.100.7")
+
+
+@pytest.mark.parametrize(
+    ("variables", "field"),
+    [
+        ({"TRIAGE_LINE_CARRIER_ADDRESSES": "carrier.example"}, "line_carrier_addresses"),
+        ({"TRIAGE_LINE_CARRIER_ADDRESSES": ""}, "line_carrier_addresses"),
+        ({"TRIAGE_LINE_MEDIA_TIMEOUT_S": "15"}, "line_media_timeout_s"),
+        ({"TRIAGE_LINE_SERVER_PORT": "6390"}, "line_server_port"),
+        ({"TRIAGE_LINE_RTP_FIRST_PORT": "65000", "TRIAGE_LINE_RTP_PORTS": "2000"}, "line_rtp_ports"),
+        ({"TRIAGE_LINE_NUMBER": "tel:12345"}, "line_number"),
+        ({"TRIAGE_LINE_NURSE_ADDRESS": "nurse@queue"}, "line_nurse_address"),
+    ],
+)
+def test_a_wrong_telephone_line_is_refused_by_name(variables: dict[str, str], field: str, nowhere: Path) -> None:
+    with pytest.raises(SettingError, match=f"setting {field}"):
+        load(env=variables)
+
+
 def test_settings_are_frozen(nowhere: Path) -> None:
     with pytest.raises(ValidationError):
         load(env={}).turn_cut_s = 5  # type: ignore[misc]

@@ -6,6 +6,7 @@ The line below each field is its documentation: README's table is made from it, 
 """
 
 import difflib
+import ipaddress
 import os
 import tomllib
 from collections.abc import Mapping
@@ -30,7 +31,11 @@ NUMBERS: dict[str, tuple[str, str, str]] = {
 }
 """Emergency, crisis and poison number of each region, when none is set."""
 
+LINE_PORTS = ("line_redis_port", "line_server_port", "line_media_port", "line_sip_port", "line_worker_port")
+"""Settings that are one port of the telephone line each."""
+
 Threshold = Annotated[float, Field(gt=0, lt=1)]
+Port = Annotated[int, Field(ge=0, le=65535)]
 Words = tuple[str, ...]
 
 
@@ -139,6 +144,39 @@ class Settings(BaseModel):
     durable_wait_ms: int = Field(default=50, ge=1, le=1000)
     """How long a non-safety effect waits for its Step to be durable before the spool's acknowledgement does, ms."""
 
+    # --- telephone line
+
+    line_sip: Literal["sip-bench", "livekit-sip"] = "sip-bench"
+    """SIP service of the telephone line: our bench for development and drills, or LiveKit's own."""
+    line_number: str = Field(default="+15550100", pattern=r"^\+[0-9]{5,15}$")
+    """Number that callers ring, as the carrier sends it, with its plus sign."""
+    line_carrier_addresses: Words = Field(default=("127.0.0.1/32",), min_length=1)
+    """Addresses or networks that may send us calls. An INVITE from elsewhere starts nothing."""
+    line_nurse_address: str = Field(default="127.0.0.1:5090", pattern=r"^[A-Za-z0-9.-]+:[0-9]{1,5}$")
+    """Host and port of the nurse queue's SIP service."""
+    line_agent: str = Field(default="triage", pattern=r"^[a-z][a-z0-9-]{0,31}$")
+    """Name under which the worker registers and under which calls are dispatched to it."""
+    line_ringing_timeout_s: float = Field(default=20.0, ge=5, le=60)
+    """A call that nobody has answered after this is given back to the carrier, which fails over, s."""
+    line_max_call_h: float = Field(default=4.0, ge=1, le=24)
+    """The SIP service ends a call after this, h."""
+    line_media_timeout_s: float = Field(default=600.0, ge=300, le=3600)
+    """The SIP service ends a call that sends no audio for this long, s. A held caller is silent."""
+    line_redis_port: Port = 6390
+    """Loopback port of Redis. 0: any free one, here and below."""
+    line_server_port: Port = 7880
+    """Loopback port of livekit-server, signalling and API."""
+    line_media_port: Port = 7882
+    """Loopback port of livekit-server, media (UDP)."""
+    line_sip_port: Port = 5070
+    """Loopback port where telephones ring (UDP)."""
+    line_worker_port: Port = 8081
+    """Loopback port where the worker tells its health."""
+    line_rtp_first_port: int = Field(default=10000, ge=1024, le=65000)
+    """First port for the telephones' audio (UDP)."""
+    line_rtp_ports: int = Field(default=200, ge=8, le=20000)
+    """How many ports for audio, from the first. A call takes two."""
+
     @model_validator(mode="before")
     @classmethod
     def _numbers_of_the_region(cls, given: Any) -> Any:
@@ -179,11 +217,19 @@ class Settings(BaseModel):
         refuse_unless(
             self.stretch_s < self.turn_cut_s, "stretch_s", "exceeds turn_cut_s: a long turn would be cut unjudged"
         )
+        for network in self.line_carrier_addresses:
+            refuse_unless(_is_network(network), "line_carrier_addresses", f"{network} is no address and no network")
+        refuse_unless(
+            self.line_rtp_first_port + self.line_rtp_ports <= 65536, "line_rtp_ports", "reaches past port 65535"
+        )
+        ports = [getattr(self, name) for name in LINE_PORTS if getattr(self, name)]
+        refuse_unless(len(ports) == len(set(ports)), "line_server_port", "or another port of the line is given twice")
         if self.profile in ("staging", "production"):
             refuse_unless(not self.keep_audio, "keep_audio", "only the demo keeps audio in the clear: set it to false")
             refuse_unless(
                 self.nurse_directory is not None, "nurse_directory", f"is missing, and {self.profile} needs one"
             )
+            refuse_unless(self.line_sip != "sip-bench", "line_sip", "sip-bench is no product: set it to livekit-sip")
         return self
 
     def allowance_ms(self, line: str) -> int:
@@ -193,6 +239,14 @@ class Settings(BaseModel):
             "web": self.line_allowance_web_ms,
             "simulated": self.line_allowance_simulated_ms,
         }[line]
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
 
 
 def default_data_dir(env: Mapping[str, str]) -> Path:
@@ -265,9 +319,8 @@ def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
             continue
         name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
         if name in Settings.model_fields:
-            read[name] = (
-                tuple(w.strip() for w in value.split(",") if w.strip()) if name == "always_interrupt" else value
-            )
+            several = Settings.model_fields[name].annotation == Words
+            read[name] = tuple(w.strip() for w in value.split(",") if w.strip()) if several else value
         elif near := _near(name):  # anything else with our prefix may be somebody else's
             raise SettingError(f"{variable} is no setting{near}")
     return read
