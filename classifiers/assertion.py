@@ -165,12 +165,10 @@ class Context:
 
     # --- the verdict on one finding
 
-    def shielded(self, first: int, last: int) -> bool:
-        """Whether a figure of speech or a name covers where the finding begins or ends."""
-        return any(
-            span.first <= first < span.last or span.first < last <= span.last
-            for span, _ in self.kinds.get("shield", ())
-        )
+    def shielded(self, first: int, last: int, *, errands: bool = True) -> bool:
+        """Whether a figure of speech, a name or (with `errands`) a thing to be renewed covers its begin or end."""
+        spans = self.kinds.get("shield", []) + (self.kinds.get("errand", []) if errands else [])
+        return any(span.first <= first < span.last or span.first < last <= span.last for span, _ in spans)
 
     def _near(self, kind: str, first: int, last: int) -> bool:
         """Whether a cue of this kind stands in the finding's own segment, outside the finding."""

@@ -25,6 +25,8 @@ _DOUBT = frozenset(("hypothetical", "gone", "chronic"))
 _DAYS_PER = {"day": 1.0, "dia": 1.0, "week": 7.0, "semana": 7.0, "month": 30.4, "mes": 30.4}
 _YEAR_WORDS = ("year", "ano", "yr")
 _LONGEST_AGE = 115.0
+_LONG_NUMBER = 4
+"""So many number words in a row are a telephone number, a date or an account."""
 _ANSWER_WORDS = 3
 """A yes or no counts when it begins within so many words."""
 
@@ -196,6 +198,9 @@ class RuleCall:
         if not yes and not no:
             return None
         first = min((*yes, *no), key=lambda s: (s.first, s.first - s.last))
+        second = next((s for s in (*yes, *no) if s.first == first.last and (s in yes) != (first in yes)), None)
+        if second is not None:
+            return second in yes, second  # "yeah no", "no yeah": the second word is the answer
         if first in no and first not in yes:
             after = [
                 span
@@ -223,6 +228,7 @@ class RuleCall:
             return []
         yes, span = said
         codes = {h.code for h in heard}
+        named = any(not h.against and any(h.code == code for code, _ in asked.findings) for h in heard)
         where = (span.first + offset, span.last + offset)
         words = text[tokens[span.first].start : tokens[span.last - 1].end]
         for name, value in asked.qualifiers:
@@ -231,7 +237,7 @@ class RuleCall:
         candidates = []
         for code, danger_on_yes in asked.findings:
             flag = self._rules.flags.get(code)
-            if flag is None or code in codes:
+            if flag is None or code in codes or (yes and named):
                 continue
             if yes != danger_on_yes:
                 self._note(code, "denied", words, turn)
@@ -246,7 +252,7 @@ class RuleCall:
     def _qualify(self, matches: Sequence[Match], context: Context, turn: int, offset: int) -> None:
         for match in matches:
             row = self._rules.qualifiers.get(match.name)
-            if row is None or context.shielded(match.first, match.last):
+            if row is None or context.shielded(match.first, match.last, errands=False):
                 continue
             if not context.judge(match.first, match.last) - {"past", "gone", "chronic"}:
                 self._qualifier(row[0], row[1], turn, (match.first + offset, match.last + offset))
@@ -345,4 +351,5 @@ def _given(numbers: Sequence[Number]) -> list[Match]:
     """Numbers as classes that phrases may ask for."""
     given = [Match("<num>", n.first, n.last) for n in numbers]
     low, high = YEARS
+    given += [Match("<longnum>", n.first, n.last) for n in numbers if n.last - n.first >= _LONG_NUMBER]
     return given + [Match("<year>", n.first, n.last) for n in numbers if any(low <= r <= high for r in n.readings)]
