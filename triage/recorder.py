@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping
 from enum import Enum
+from functools import cache
 from typing import Any, Protocol
 
 from audit.records import Stage
@@ -148,11 +149,21 @@ class _NotWritten:
 _NOT_WRITTEN = _NotWritten()
 
 
+_AS_IT_IS = frozenset({str, int, bool, type(None)})
+
+
+@cache
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind))
+
+
 def plain(thing: Any) -> Any:
     """`thing` as canonical data: dataclasses by name, enums by value, seconds as nanoseconds, shares as millionths."""
-    if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
-        fields = {f.name: getattr(thing, f.name) for f in dataclasses.fields(thing)}
-        return {"type": type(thing).__name__, **dict(_field(name, value) for name, value in fields.items())}
+    kind = type(thing)
+    if kind in _AS_IT_IS:
+        return thing
+    if dataclasses.is_dataclass(kind):
+        return {"type": kind.__name__, **dict(_field(name, getattr(thing, name)) for name in _names(kind))}
     if isinstance(thing, Enum):
         return thing.value
     if isinstance(thing, Mapping):

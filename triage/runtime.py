@@ -367,7 +367,8 @@ class Runtime:
 
     async def _durable(self, receipt: Receipt) -> None:
         try:
-            await asyncio.wait_for(_wait(receipt), self._rooms.durable_wait_s)
+            async with asyncio.timeout(self._rooms.durable_wait_s):
+                await receipt.wait()
         except Exception:  # late or lost: the writer has told the pager; the call goes on
             return
 
@@ -428,7 +429,3 @@ class Runtime:
                 rooms.line.transfer(attempt, rung, code=rooms.nursing.code, timeout_s=rung.answer_within_s + 1.0)
                 await asyncio.sleep(rung.answer_within_s + 1.0)
                 rooms.playout.append(attempt, number.pcm, text=number.text, words=number.words, prompt=number.id)
-
-
-async def _wait(receipt: Receipt) -> None:
-    await receipt.wait()
