@@ -34,9 +34,9 @@ _THOUSANDS = {"thousand": 1000, "mil": 1000}
 _POINT = {"point", "punto", "coma", "dot"}
 _LINK = {"and", "y", "a"}
 _HALF = {"half", "medio", "media"}
-_ENGLISH_ONLY_AFTER = {"once"}  # "once" is eleven only in Spanish: needs a number neighbour or a Spanish unit after it
 _SPANISH_UNITS = {"anos", "meses", "semanas", "dias", "pastillas", "horas", "y", "puffs", "minutos"}
 _MAX_RUN = 9
+_DIGITS = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,8 @@ def _continues(tokens: Sequence[Token], at: int) -> bool:
         return False
     following = tokens[at + 1].text if at + 1 < len(tokens) else ""
     if word in _POINT or word in ("and", "y"):
+        if following == "a" and at + 2 < len(tokens) and tokens[at + 2].text in _HALF:
+            return True
         return bool(following) and (
             _is_digit(following)
             or following in _UNITS
@@ -79,7 +81,7 @@ def _continues(tokens: Sequence[Token], at: int) -> bool:
             or following in _HALF
         )
     if word in ("a", "un", "una"):
-        return False
+        return following in _HALF and tokens[at - 1].text in ("and", "y")
     if word in _HALF:
         return tokens[at - 1].text in ("and", "y", "a")
     if word == "once":
@@ -95,13 +97,11 @@ def _value(words: Sequence[str]) -> tuple[float, ...]:
     decimals: list[str] = []
     after_point = False
     half = 0.0
-    joined = False
     for word in words:
         if word in _POINT:
             after_point = True
             continue
         if word in _LINK:
-            joined = True
             continue
         if word in _HALF:
             half = 0.5
@@ -134,24 +134,19 @@ def _value(words: Sequence[str]) -> tuple[float, ...]:
             groups[-1] = (last + number, keep if said == 4 else 2)
         else:
             groups.append((number, kind))
-        joined = False
-    del joined
     fraction = float("0." + "".join(decimals).replace(".", "")) if decimals else half
     if not groups:
         return (fraction,) if fraction else ()
     if len(groups) == 1:
         return (groups[0][0] + fraction,)
     readings: list[float] = []
-    digits = "".join(f"{g:g}" for g, _ in groups)
-    if fraction:
-        readings.append(float(digits) + fraction if len(digits) < 9 else 0)
-    else:
-        head, tail = "".join(f"{g:g}" for g, _ in groups[:-1]), f"{groups[-1][0]:g}"
-        if len(head) < 7 and "." not in head and "." not in tail:
-            readings.append(float(f"{head}.{tail}"))
-            if len(groups) == 3 and len(tail) == 1:
-                readings.append(float(f"{head}{tail}"))
-            readings.append(float(digits) if len(digits) < 9 else 0)
+    pieces = [f"{value:g}" for value, _ in groups]
+    head, tail = "".join(pieces[:-1]), pieces[-1]
+    if (head + tail).isdecimal() and len(head + tail) < _DIGITS:
+        if fraction:
+            readings.append(float(head + tail) + fraction)
+        else:
+            readings += [float(f"{head}.{tail}"), float(head + tail)]
     readings.append(groups[0][0])
     readings.append(groups[-1][0] + fraction)
     return tuple(dict.fromkeys(readings))

@@ -6,6 +6,7 @@
 4. Sentence ends become *breaks*: no phrase and no negation reaches across them. Unpunctuated speech simply has none.
 """
 
+import re
 import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
@@ -97,6 +98,7 @@ _SOFT = frozenset(
         "asi",
     ]
 )
+_THOUSANDS = re.compile(r"[0-9]{3}(?![0-9])")
 _BREAKS = frozenset(".?!;\n…。¿¡")
 
 
@@ -160,9 +162,8 @@ def tokenise(text: str) -> tuple[Token, ...]:
             apostrophe = True
             continue
         if character in ".,:" and letters and letters[-1].isdigit() and at + 1 < len(text) and text[at + 1].isdigit():
-            letters.append(
-                "." if character != "," or len(text) <= at + 4 or not text[at + 1 : at + 4].isdigit() else ""
-            )
+            thousands = character == "," and _THOUSANDS.match(text, at + 1) is not None
+            letters.append("" if thousands else ".")
             continue
         if unicodedata.combining(character):
             continue

@@ -1,0 +1,89 @@
+"""Promise: a written phrase is found where it is said, in one pass, and nowhere else."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from classifiers.patterns import Book, Match, PatternError, expand
+from classifiers.tokens import tokenise
+
+
+def found(phrase: str, text: str, **classes: str) -> list[str]:
+    book = Book(("but", "not"), ("my", "and", "left"), ("part",))
+    for name, members in classes.items():
+        for member in members.split("|"):
+            book.add(f"<{name}>", member.strip())
+    book.add("it", phrase)
+    tokens = tokenise(text)
+    return [" ".join(t.text for t in tokens[m.first : m.last]) for m in book.find(tokens) if m.name == "it"]
+
+
+@pytest.mark.parametrize(
+    ("phrase", "text", "expected"),
+    [
+        ("chest pain", "i have chest pain now", ["chest pain"]),
+        ("chest pain", "chest and pain", []),
+        ("chest pain", "chest um pain", ["chest um pain"]),
+        ("chest .. pain", "chest has a dull pain", ["chest has a dull pain"]),
+        ("chest .. pain", "chest has had a dull pain", []),
+        ("chest ... pain", "chest one two three four five six pain", ["chest one two three four five six pain"]),
+        ("chest .. pain", "chest but pain", []),
+        ("chest .. pain", "my chest. pain", []),
+        ("chest pain", "my chest. pain", []),
+        ("swell*", "it is swelling", ["swelling"]),
+        ("swell*", "it is well", []),
+        ("(a|b|c) d", "b d", ["b d"]),
+        ("(a|b) d", "c d", []),
+        ("a b? c", "a c", ["a c"]),
+        ("a (b c)? d", "a b c d", ["a b c d"]),
+        ("a & z", "z one a", ["z one a"]),
+        ("a & z", "a one z", ["a one z"]),
+        ("can't breathe", "i cannot breathe", ["can not breathe"]),
+        ("not .. breathe", "not really able to breathe", ["not really able to breathe"]),
+        ("pain in .np. chest", "pain in my left chest", ["pain in my left chest"]),
+        ("pain in .np. chest", "pain in a bad chest", []),
+    ],
+)
+def test_a_phrase_is_found_where_it_is_said(phrase: str, text: str, expected: list[str]) -> None:
+    assert found(phrase, text) == expected
+
+
+def test_classes_stand_for_their_phrases_and_may_nest() -> None:
+    assert found("<pain> in <spot>", "sore in breast bone", pain="ache | sore", spot="chest | breast bone") == [
+        "sore in breast bone"
+    ]
+    assert found("x <outer>", "x in ner", outer="<inner> | y", inner="in ner") == ["x in ner"]
+
+
+def test_a_class_of_noun_words_extends_a_noun_phrase() -> None:
+    assert found("pain in .np. chest", "pain in my jaw and chest", part="jaw | arm") == ["pain in my jaw and chest"]
+
+
+@pytest.mark.parametrize("phrase", ["(a", "a)", "", "a & b & c", "& a", "<open", "(a|b)(c|d)" * 40])
+def test_a_phrase_that_is_not_well_formed_is_refused(phrase: str) -> None:
+    with pytest.raises(PatternError):
+        expand(phrase if "open" in phrase or len(phrase) < 20 else "a? " * 12)
+
+
+def test_matches_from_elsewhere_serve_as_classes() -> None:
+    book = Book((), (), ())
+    book.add("it", "<num> weeks")
+    tokens = tokenise("twenty one weeks")
+    assert Match("it", 0, 3) in book.find(tokens, [Match("<num>", 0, 2)])
+
+
+@given(st.text(alphabet="ab .x", max_size=60))
+def test_adjacent_words_are_found_exactly_where_a_plain_search_finds_them(text: str) -> None:
+    words = [t for t in tokenise(text) if not t.soft]
+    plain = sum(
+        one.text == "a" and other.text == "b" and not other.after_break
+        for one, other in zip(words, words[1:], strict=False)
+    )
+    assert len(found("a b", text)) == plain
+
+
+def test_time_grows_with_the_length_of_the_text_and_not_faster() -> None:
+    book = Book((), (), ())
+    book.add("it", "a .. a .. a .. a")
+    counts = [len(book.find(tokenise("a x " * n))) for n in (50, 100, 200)]
+    assert counts[2] - counts[1] == 2 * (counts[1] - counts[0])
