@@ -234,6 +234,18 @@ def test_the_disclosure_that_was_cut_off_is_said_again_before_the_second_questio
     assert call.prompts.index("disclosure_short") < asks[-1]
 
 
+@pytest.mark.parametrize("delay_s", [0.6, 0.75, 0.9, 1.05, 1.2, 1.35])
+def test_danger_in_the_words_that_interrupt_us_is_not_cut_in_two(delay_s: float) -> None:
+    """The judgement after 0.6 s may fall into the middle of the phrase; and a caller may draw breath there."""
+    spoken = says("chest_pain_first").pcm
+    at = (first_sound(spoken) or 0) + round(delay_s * RATE)
+    breath = np.concatenate([spoken[:at], np.zeros(RATE * 4 // 10, dtype=np.int16), spoken[at:]])
+    for pcm in (spoken, breath):
+        words = Utterance(pcm=pcm, text="pain in my chest and my arm", cue=Cue.AT, delay_s=delay_s)
+        call = Call(script=[words, leaves(15)], phones=SILENT).ring()
+        assert call.events(ev.UrgencyRaised), [assessed.text for assessed in call.assessed()]
+
+
 @pytest.mark.parametrize("frame", [0, 100, 319])
 def test_our_true_onset_is_that_of_the_sound(frame: int) -> None:
     """The measure itself: silence in front moves it by as much."""

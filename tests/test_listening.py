@@ -210,6 +210,25 @@ def test_no_phrase_falls_between_two_stretches() -> None:
     assert ear.judge.judged[-1][0].startswith("one two three")
 
 
+def test_no_phrase_falls_between_two_finals() -> None:
+    """A short pause in the middle of it, or a judgement in mid-voice."""
+    ear = Ear().says("one two").hear(0.2, 0.0).says("three four")
+    assert [text for text, _ in ear.judge.judged] == ["one two", "three four", "one two three four"]
+    assert ear.ledger.lines[-1] == "stretch routine"
+    assert ear.counts_agree()
+
+
+def test_what_was_raised_is_not_raised_again_by_the_words_after_it() -> None:
+    ear = Ear().says("there is danger and he").says("sleeps")
+    assert ear.kinds().count("UrgencyRaised") == 1
+    assert ear.judge.judged[-1][0] == "and he sleeps"
+
+
+def test_finals_that_lie_far_apart_share_no_phrase() -> None:
+    ear = Ear().says("one two").hear(4.0, 0.0).says("three")
+    assert [text for text, _ in ear.judge.judged] == ["one two", "three"]
+
+
 def test_a_cough_over_us_is_dismissed_and_real_words_are_not() -> None:
     ear = Ear()
     ear.ours.playing = True

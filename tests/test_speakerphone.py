@@ -46,7 +46,7 @@ def test_our_own_voice_heard_back_is_no_turn_no_danger_and_hardly_a_pause(echo: 
     assert not call.events(ev.TurnEnded) and not call.events(ev.WordsHeard) and not raised(call)
     spoiled = echo.noise_db is not None or echo.loss > 0  # then it is no plain copy any more
     assert call.finished.counts["pauses"] <= (5 if spoiled else 2), "half a minute with some 12 s of our voice"
-    assert call.finished.counts["pauses"] == call.finished.counts["false_pauses"]
+    assert call.finished.counts["pauses"] - call.finished.counts["false_pauses"] in (0, 1)  # 1: held as the call ended
     assert {"greeting", "ask.emergency", "are_you_there_1"} <= set(call.prompts)
 
 

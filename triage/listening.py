@@ -24,7 +24,9 @@ from triage.voice import Thresholds, VoiceChange, VoiceTracker, WordlessLimits, 
 
 BACKCHANNELS = frozenset({"mm", "mhm", "mm-hm", "hmm", "mmhm", "uh-huh", "uhhuh", "uh", "um", "huh", "hm"})
 OVERLAP_WORDS = 8
-"""Words of the last stretch that are judged again with the next, so that no phrase falls between two."""
+"""Words of the last stretch (or final) that are judged again with the next, so that no phrase falls between two."""
+JOINT_S = 2.0
+"""Finals this close, in audio time, may share a phrase: a short pause, or a judgement in mid-voice, came between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,7 @@ class Listening:
         self._draining = False
         self._drained = False
         self._promoted_in_a_row = 0
+        self._before: tuple[list[str], int] = ([], 0)
 
     # --- audio
 
@@ -270,7 +273,7 @@ class Listening:
         else:
             self.counts.finals += 1
         self._ledger.heard(transcript, turn=self.turn, promoted=promoted)
-        self._assess("tail" if self._draining else "final", transcript.text, transcript)
+        self._judge_final(transcript)
         self._observe(Heard(at_ns=now_ns, transcript=transcript, turn=self.turn))
         if self._finish_ns:
             self._observe(Measured(at_ns=now_ns, name="stt_final", ms=(now_ns - self._finish_ns) / 1e6, turn=self.turn))
@@ -381,7 +384,22 @@ class Listening:
             self.counts.stretches += 1
             self._assess("stretch", " ".join(word.text for word in words), partial)
 
-    def _assess(self, kind: str, text: str, transcript: Transcript) -> None:
+    def _judge_final(self, transcript: Transcript) -> None:
+        """Judge a final, and again with the words just before it where both may share a phrase."""
+        text, (words, ended) = transcript.text, self._before
+        raised = self._assess("tail" if self._draining else "final", text, transcript)
+        if not transcript.words:
+            return
+        near = words if transcript.start - ended <= _samples(JOINT_S) else []
+        if raised is None and near:
+            text = " ".join([*near, text])
+            self.counts.stretches += 1
+            raised = self._assess("stretch", text, transcript)
+        told = max((evidence.end for evidence in raised.evidence), default=0) if raised else 0
+        self._before = (text[told:].split()[-OVERLAP_WORDS:], transcript.end)
+
+    def _assess(self, kind: str, text: str, transcript: Transcript) -> Assessment | None:
+        """Judge, tell and write down; returns the verdict that was raised."""
         began_ns = self._now_ns()
         assessment = self._judge.assess(text, question=self.question, turn=self.turn)
         self.counts.assessments += 1
@@ -417,6 +435,7 @@ class Listening:
                 suppressed=suppressed,
             )
         )
+        return assessment if assessment.urgent and not suppressed else None
 
     # --- ends
 

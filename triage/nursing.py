@@ -1,6 +1,6 @@
 """One call's nurse side: the packet, the hand-off clock, call-back tasks. Signalling is the line's, deciding the machine's."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from audit.chain import SegmentWriter, callback_task
@@ -11,9 +11,9 @@ from fsm import events as ev
 from fsm.states import State
 from triage.clock import NS, Clock
 from triage.handoff.clock import HandoffTimes, Mark, Source
-from triage.handoff.packet import Learned, make_packet, new_code
+from triage.handoff.packet import NOT_ASKED, UNKNOWN, Learned, make_packet, new_code
 from triage.listening import Listening
-from triage.ports import LineSignal, NurseDesk, SignalKind, ToolResult
+from triage.ports import LineSignal, NurseDesk, Packet, SignalKind, ToolResult
 from triage.recorder import Recorder, plain
 from triage.trace import CallbackOpened, HandoffClock, Measured, PacketMade, StepTaken, Trace
 
@@ -23,6 +23,8 @@ _MARKS = {
     SignalKind.ANSWERED: Mark.ANSWERED,
     SignalKind.NURSE_KEY: Mark.PERSON,
 }
+WITHHELD = "withheld"
+"""Stands on record for what a packet quotes of a caller who declined it."""
 _SOURCES = {"carrier": Source.CARRIER, "desk": Source.DESK}
 
 
@@ -79,10 +81,25 @@ class NurseSide:
             version=self._version,
         )
         self._desk.offer(packet)
+        written = self._without_words(packet) if self._recorder.withhold else packet
         self._recorder.write(
-            Stage.HANDOFF, {"event": "packet", "version": packet.version, "packet": plain(replace(packet, code=""))}
+            Stage.HANDOFF, {"event": "packet", "version": packet.version, "packet": plain(replace(written, code=""))}
         )
         self._observe(PacketMade(at_ns=self._clock.now_ns(), packet=packet))
+
+    @staticmethod
+    def _without_words(packet: Packet) -> Packet:
+        """The packet of a caller who declined the record: the nurse reads their words, the record does not hold them."""
+
+        def withheld(part: Mapping[str, str]) -> dict[str, str]:
+            return {name: text if text in (NOT_ASKED, UNKNOWN) else WITHHELD for name, text in part.items()}
+
+        return replace(
+            packet,
+            situation=withheld(packet.situation),
+            background=withheld(packet.background),
+            assessment=withheld(packet.assessment),
+        )
 
     def told(self, prompts: tuple[str, ...]) -> None:
         """The caller is being told this; it stands in the packet."""
