@@ -1,6 +1,7 @@
 """Every prompt that may be ordered has a clip: the right file, sounding at once, saying the right number, soon loaded."""
 
 import hashlib
+import re
 import shutil
 import time
 import tomllib
@@ -282,7 +283,7 @@ def test_a_manifest_that_is_missing_broken_or_of_another_schema_is_named(copy: P
     assert "manifest.toml is no TOML" in broken(copy)
     manifest.write_text(whole.replace("schema = 1", "schema = 9"))
     assert "schema 1" in broken(copy)
-    manifest.write_text(whole.replace('text = "Thank you. One moment."', ""))
+    manifest.write_text(re.sub(r'text = ".*"', "", whole, count=1))
     assert "field text" in broken(copy)
     manifest.unlink()
     assert "manifest.toml cannot be read" in broken(copy)
