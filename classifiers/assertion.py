@@ -9,6 +9,7 @@
 """
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,8 @@ _CONNECTORS = frozenset(
 )
 _LISTING = frozenset(("or", "nor", "ni", "o", "and", "y", "either"))
 _LIST_REACH = 8
+_NEGATORS = frozenset(("no", "not", "never", "without", "sin", "nunca", "ni", "nor"))
+_BARE_NO = frozenset(("no", "nope", "nah", "negative", "none"))
 _AFTER_NAME = frozenset(
     ["i", "he", "she", "my", "and", "is", "has", "have", "it", "y", "me", "le", "tengo", "tiene", "with", "having"]
 )
@@ -87,22 +90,28 @@ class Context:
 
     def _open_negations(self) -> list[tuple[int, int, Span]]:
         """(first, last, trigger) of each negation's scope."""
-        longest: dict[int, tuple[Span, int]] = {}
-        for span, row in self.kinds.get("negate", ()):
-            if any(c.first <= span.first < c.last for c in self._closed):
-                continue
-            known = longest.get(span.first)
-            if known is None or span.last > known[0].last:
-                longest[span.first] = (span, int(row.get("scope", 6)))
-        scopes: list[tuple[int, int, Span]] = []
-        covered = 0
-        for first in sorted(longest):
-            span, words = longest[first]
-            if first < covered:
-                continue
-            covered = span.last
-            scopes.append((span.last, self._reach(span, words, longest), span))
-        return scopes
+        triggers = sorted(
+            (span.first, span.last, int(row.get("scope", 6)))
+            for span, row in self.kinds.get("negate", ())
+            if not any(c.first <= span.first < c.last for c in self._closed) and not self._is_answer(span.first)
+        )
+        merged: list[tuple[int, int, int]] = []
+        for first, last, words in triggers:
+            if merged and first < merged[-1][1]:
+                before = merged[-1]
+                reach = words if last > before[1] else max(words, before[2]) if last == before[1] else before[2]
+                merged[-1] = (before[0], max(last, before[1]), reach)
+            else:
+                merged.append((first, last, words))
+        starts = {first for first, _, _ in merged}
+        return [
+            (last, self._reach(Span(first, last), words, starts), Span(first, last)) for first, last, words in merged
+        ]
+
+    def _is_answer(self, at: int) -> bool:
+        """Whether the word at `at` is a "no" that stands for itself: "no, my chest hurts"."""
+        tokens = self._tokens
+        return tokens[at].text == "no" and at + 1 < len(tokens) and tokens[at + 1].after_comma
 
     def _listed(self, at: int) -> bool:
         """Whether a list that began before token `at` goes on with or/and further on in the sentence."""
@@ -113,12 +122,10 @@ class Context:
                 return True
         return False
 
-    def _reach(self, trigger: Span, words: int, others: Mapping[int, object]) -> int:
+    def _reach(self, trigger: Span, words: int, others: AbstractSet[int]) -> int:
         """Where the scope of a negation ends."""
         tokens = self._tokens
         at = trigger.last
-        if at < len(tokens) and tokens[at].after_comma and tokens[at - 1].text == "no":
-            return at  # an answer: "no, my chest hurts"
         symptom_ends = {last for first, last in self._symptoms if first >= trigger.last}
         passed = False
         while at < len(tokens) and words > 0:
@@ -178,6 +185,23 @@ class Context:
             for span, _ in self.kinds.get(kind, ())
         )
 
+    def _negated(self, first: int, last: int) -> bool:
+        """Whether a negation from outside reaches the finding, or a bare "no" follows it."""
+        tokens = self._tokens
+        for start, end, trigger in self._negations:
+            if start <= first < end and not trigger.overlaps(first, last):
+                return True
+            inner = tokens[max(first, trigger.first) : min(last, trigger.last)]
+            if trigger.first < first < trigger.last and not any(t.text in _NEGATORS for t in inner):
+                return True
+        for span, _ in self.kinds.get("deny_after", ()):
+            if 0 <= span.first - last <= 2 and self._segment[span.first] == self._segment[last - 1]:
+                return True
+        if last < len(tokens) and tokens[last].text in _BARE_NO:
+            ends = last + 1 == len(tokens) or tokens[last + 1].after_break or tokens[last + 1].after_comma
+            return ends and not any(t.text in _NEGATORS for t in tokens[first:last])
+        return False
+
     def _verb_between(self, first: int, last: int) -> bool:
         """Whether a name has ended before token `last`: a pronoun or "and" follows it."""
         return any(token.text in _AFTER_NAME for token in self._tokens[first:last])
@@ -185,12 +209,9 @@ class Context:
     def judge(self, first: int, last: int) -> frozenset[str]:
         """What speaks against the finding over these tokens: negated, past, gone, chronic, hypothetical, other."""
         found: set[str] = set()
-        if any(start <= first < end and not trigger.overlaps(first, last) for start, end, trigger in self._negations):
+        if self._negated(first, last):
             found.add("negated")
-        for span, _ in self.kinds.get("deny_after", ()):
-            if 0 <= span.first - last <= 2 and self._segment[span.first] == self._segment[last - 1]:
-                found.add("negated")
-        now = self._near("now", first, last)
+        now = self._near("now", first, last) or any(span.first >= last for span, _ in self.kinds.get("returns", ()))
         for kind in ("past", "gone", "chronic"):
             if not now and self._near(kind, first, last):
                 found.add(kind)
