@@ -33,7 +33,6 @@ from triage.trace import StepTaken
 SWITCH_S = 0.001
 """How long the interpreter lets one thread work before another may; as the demo sets it."""
 STUBS_MS = LLM_MS + TTS_MS
-CLIPS_TO_NURSE = ("connecting_nurse", "nurse_will_talk", "emergency_first")
 
 PHONE = Impairments(mulaw=True, noise_db=-50, loss=0.02)
 ECHO = Impairments(echo_db=-20)
@@ -258,9 +257,9 @@ async def urgent(repeats: int, at_once: int, *, virtual: bool = False) -> list[L
         if began is not None:
             clip_ms[number % 3].append(began / 1e6 - final * 1e3)
             refer_ms.append(done / 1e6 - final * 1e3)
-            position = (began - call.line.connected_ns) * RATE // NS - 320
+            position = (began - call.line.connected_ns) * RATE // NS
             found = tape.sentences(call.line.let_out(), voice.spoken)
-            old += any(s.end > position + 320 for s in found)
+            old += any(s.end > position for s in found)
     house.close()
     every = [value for values in clip_ms.values() for value in values]
     return [

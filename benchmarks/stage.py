@@ -23,7 +23,7 @@ from fsm import events as ev
 from fsm.states import RungKind, State
 from triage.audio import first_sound, last_sound
 from triage.call import Engines, Equipment, LiveCall, new_call_id
-from triage.clips import ClipLibrary
+from triage.clips import Clip, ClipLibrary
 from triage.clock import Clock
 from triage.config import load as load_settings
 from triage.dialogue.interview import Book
@@ -31,7 +31,7 @@ from triage.dialogue.scripted import ScriptedInterviewer
 from triage.lines.impairments import Impairments
 from triage.lines.nurse_phones import NursePhone
 from triage.lines.simulated import SimulatedLine
-from triage.ports import RATE, Packet, Pcm
+from triage.ports import FRAME, RATE, Packet, Pcm
 from triage.stages.silero import SileroVoiceActivity
 from triage.tools import FakeTools
 from triage.trace import StepTaken, Trace
@@ -39,6 +39,8 @@ from triage.trace import StepTaken, Trace
 Spans = Sequence[tuple[int, int]]
 Plot = Callable[["BenchCall"], Coroutine[Any, Any, None]]
 NS = 1_000_000_000
+TO_NURSE = ("connecting_nurse", "nurse_will_talk", "emergency_first")
+"""Clips whose first samples are timed at the line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +158,12 @@ class House:
             writer=self.folder.open_writer(f"bench-{os.getpid()}", inline=self.virtual),
             book=Book.load(),
         )
-        clips = self.engines.clips
-        self.clips = [clips.clip(name) for name in clips.ids]
+
+    @property
+    def clips(self) -> list[Clip]:
+        """Every clip there is; reading them all costs 12 MB that a call does not need."""
+        library = self.engines.clips
+        return [library.clip(name) for name in library.ids]
 
     def close(self) -> None:
         """Close the record and remove it."""
@@ -180,7 +186,8 @@ class BenchCall:
         phones = {"nurse": NursePhone(answers_after_s=nurse_after_s)}
         self.line = TimedLine(self.clock, self.caller, phones, impairments=impairments)
         self.line.now_ns, self.line.voice_began, self.line.clip_began = self.clock.now_ns, [], []
-        self.line.clip_heads = {clip.pcm[:320].tobytes(): clip.id for clip in house.clips}
+        clips = [house.engines.clips.clip(name) for name in TO_NURSE]
+        self.line.clip_heads = {clip.pcm[:FRAME].tobytes(): clip.id for clip in clips}
         self.stt = StubRecogniser(sure=sure)
         equipment = Equipment(self.line, SileroVoiceActivity.load(), self.stt, Desk(), FakeTools())
         self.live = LiveCall(new_call_id(self.clock.wall_ns()), house.engines, equipment, self.clock, [self._observe])
