@@ -17,7 +17,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -101,15 +103,16 @@ class MediaSession:
         """What is in force; None before the media were started."""
         return self._setup
 
-    def start(self, setup: MediaSetup) -> None:
-        """Begin, or go on with something else: the next tick takes it up."""
+    def start(self, setup: MediaSetup | None) -> None:
+        """Begin, or go on with something else: the next tick takes it up. None stops what is sent."""
         self._setup = setup
 
     def send(self, pcm: Pcm) -> None:
-        """Queue audio. Raises: ValueError for what is no int16 or no multiple of 10 ms."""
+        """Queue audio, once the media run. Raises: ValueError for what is no int16 or no multiple of 10 ms."""
         setup = self._setup
-        rate = setup.codec.rate if setup else 8000
-        block = rate // 100
+        if setup is None:
+            return
+        block = setup.codec.rate // 100
         if pcm.dtype != np.int16 or pcm.ndim != 1 or len(pcm) % block:
             raise ValueError("audio is int16, mono, a multiple of 10 ms")
         if len(self._queue) * 0.01 < LONGEST_QUEUE_S:
@@ -127,7 +130,7 @@ class MediaSession:
 
     # --- on the media thread
 
-    def tick(self, now: float) -> None:
+    def tick(self, now: float, _: Callable[..., None] | None = None) -> None:
         """Send what is due."""
         setup = self._setup
         if setup is None:
@@ -277,9 +280,11 @@ class MediaThread:
         sys.setswitchinterval(SWITCH_S)
         self._loop = asyncio.get_running_loop()
         self._wake_read.setblocking(False)
+        self._wake_write.setblocking(False)
         self._selector.register(self._wake_read, selectors.EVENT_READ)
         self._thread = threading.Thread(target=self._run, name="media", daemon=True)
         self._thread.start()
+        self._order(lambda: None)
 
     def open(self, first_media_timeout_s: float) -> MediaSession:
         """Bind a port for one call. Raises: BenchError when none is free."""
@@ -294,7 +299,7 @@ class MediaThread:
             self._next_port = (self._next_port + attempt + 1) % len(self._ports)
             sock.setblocking(False)
             session = MediaSession(sock, first_media_timeout_s)
-            self._order(lambda: self._add(session, sock))
+            self._order(partial(self._add, session, sock))
             return session
         raise BenchError("no RTP port is free; widen the range or end calls")
 
@@ -320,7 +325,8 @@ class MediaThread:
     def _order(self, order: Callable[[], None]) -> None:
         self._orders.append(order)
         if self._thread is not None:
-            self._wake_write.send(b"x")
+            with suppress(BlockingIOError):  # it is full: the thread is about to wake up anyway
+                self._wake_write.send(b"x")
 
     # --- on the media thread
 
@@ -350,17 +356,21 @@ class MediaThread:
                     if key.data is None:
                         self._obey()
                     elif key.data in self._sessions:
-                        key.data.read(now(), self._deliver)
+                        self._guarded(key.data, key.data.read, now())
             self._hand_over()
 
     def _tick(self, at: float) -> None:
         for session in self._sessions:
-            try:
-                session.tick(at)
-                session.check(at, self._deliver)
-            except Exception:  # one call's trouble must not stop the others' audio
-                log.exception("media of a call stopped")
-                session._setup = None
+            self._guarded(session, session.tick, at)
+        for session in self._sessions:
+            session.check(at, self._deliver)
+
+    def _guarded(self, session: MediaSession, step: Callable[..., None], at: float) -> None:
+        try:
+            step(at, self._deliver)
+        except Exception:  # one call's trouble must not stop the others' audio
+            log.exception("media of a call stopped")
+            session.start(None)
 
     def _obey(self) -> None:
         try:
