@@ -127,3 +127,9 @@ def test_an_interrupted_call_is_not_compared(log: CallLog) -> None:
 def test_percentiles_are_measured_values() -> None:
     assert percentile([3.0], 0.95) == 3.0
     assert [percentile([1.0, 2.0, 3.0, 4.0], p) for p in (0.5, 0.95)] == [2.0, 4.0]
+
+
+def test_false_pauses_are_reported_per_call_minute() -> None:
+    log = CallLog(began_ns=0, ended_ns=120_000_000_000, pauses=5, resumed=3)
+    _, text = printed(log)
+    assert "pauses of our speech 5, of these for nothing 3 (1.5 per call-minute)" in text

@@ -46,9 +46,20 @@ class CallLog:
     resumed: int = 0
     """Times our speech paused for nothing and went on."""
     closed: CallClosed | None = None
+    began_ns: int | None = None
+    """Of the first trace; None before."""
+    ended_ns: int = 0
+    """Of the newest trace."""
+
+    @property
+    def minutes(self) -> float:
+        """Length of the call so far."""
+        return (self.ended_ns - (self.began_ns or 0)) / 60e9
 
     def observe(self, trace: Trace) -> None:
         """Take one trace."""
+        self.began_ns = trace.at_ns if self.began_ns is None else self.began_ns
+        self.ended_ns = max(self.ended_ns, trace.at_ns)
         match trace:
             case StepTaken():
                 self._step(trace)

@@ -110,6 +110,7 @@ def print_report(console: Console, scenario: Scenario, log: CallLog, ending: End
     comparisons = [] if ending.interrupted else [*compare(scenario.expect, log), counted(log), summarised(log)]
     console.print()
     _latencies(console, log.measured, allowance_ms)
+    _pauses(console, log)
     _handoff(console, log)
     console.print(Text("comparison", style="bold"))
     for row in comparisons:
@@ -144,6 +145,13 @@ def _latencies(console: Console, measured: Mapping[str, Sequence[float]], allowa
         p50, p95 = percentile(values, 0.50), percentile(values, 0.95)
         row = f"  {name:<16}{len(values):>4}{p50:>10.1f}{p95:>10.1f}{max(values):>10.1f}"
         console.print(Text(row + (f"{p95 + allowance_ms:>10.1f}" if name in CALLER_SIDE else "")))
+
+
+def _pauses(console: Console, log: CallLog) -> None:
+    """How often our speech was held, and how often for nothing (a cough, "mm-hm", a noise)."""
+    if log.pauses:
+        rate = f"{log.resumed / max(log.minutes, 1e-9):.1f} per call-minute"
+        console.print(Text(f"pauses of our speech {log.pauses}, of these for nothing {log.resumed} ({rate})"))
 
 
 def _handoff(console: Console, log: CallLog) -> None:
