@@ -55,7 +55,7 @@ async def overhead(calls: int, at_once: int, *, virtual: bool = False) -> list[L
     """First reply sample accepted by the line, less the end-of-turn decision, less the stubs' nominal latencies."""
     house = House(virtual=virtual)
     found: list[float] = []
-    turns, seconds = 0, 0.0
+    turns, seconds, booked = 0, 0.0, 0
     cpu = time.process_time()
     for _ in range(0, calls, at_once):
         batch = [BenchCall(house) for _ in range(at_once)]
@@ -63,6 +63,7 @@ async def overhead(calls: int, at_once: int, *, virtual: bool = False) -> list[L
         found += [value for call in batch for value in call.overheads_ms(STUBS_MS)]
         turns += sum(len(call.turns_ended) for call in batch)
         seconds += sum(call.seconds for call in batch)
+        booked += sum(call.outcome == "callback_booked" for call in batch)
     cpu = time.process_time() - cpu
     house.close()
     aim = {1: "p50 <= 8, p95 <= 12"}.get(at_once, "p95 < 100")
@@ -71,6 +72,7 @@ async def overhead(calls: int, at_once: int, *, virtual: bool = False) -> list[L
     return [
         Row(f"own overhead, {who}", found, aim=aim),
         Count(f"turns that were answered, {who}", len(found), turns),
+        Count(f"calls that came to the booked call-back, {who}", booked, calls),
         Row(f"CPU, {who} ({seconds / 60:.1f} call-minutes)", [cpu / seconds * 60], "CPU s per call-minute", cpu_aim),
         Row(f"memory, {who}: peak of the process", [peak_mb()], "MB", "<= 150" if at_once == 1 else ""),
     ]
@@ -252,7 +254,7 @@ async def urgent(repeats: int, at_once: int, *, virtual: bool = False) -> list[L
         if not call.urgent or not call.line.clip_began:
             continue
         done = call.urgent[0][1]
-        final = max(at for at in call.stt.finals if at * NS <= done)
+        final = max(at for at in call.stt.finals if at * NS <= done + 1_000)
         began = next((at for _, at in call.line.clip_began if at >= final * NS), None)
         if began is not None:
             clip_ms[number % 3].append(began / 1e6 - final * 1e3)
@@ -273,8 +275,8 @@ async def urgent(repeats: int, at_once: int, *, virtual: bool = False) -> list[L
 # --- what is no speech
 
 
-async def false_pauses(seconds: float, *, virtual: bool = True) -> list[Line]:
-    """How often our speech is held for nothing, per minute of it."""
+async def false_pauses(seconds: float, *, virtual: bool = True, only: str = "") -> list[Line]:
+    """How often our speech is held for nothing, per minute of it; `only` kinds with this word in their name."""
     n = seconds + 2
     kinds: dict[str, tuple[Impairments, Any]] = {
         "silence": (Impairments(), None),
@@ -292,6 +294,7 @@ async def false_pauses(seconds: float, *, virtual: bool = True) -> list[Line]:
             sounds.every(5.0, [sounds.line("cough").pcm, sounds.line("cough_2").pcm], n),
         ),
     }
+    kinds = {name: kind for name, kind in kinds.items() if only in name}
     rows: list[Line] = []
     total = 0
     for name, (impairments, sound) in kinds.items():
@@ -318,7 +321,7 @@ async def false_pauses(seconds: float, *, virtual: bool = True) -> list[Line]:
             Row(f"false pauses: {name}", [pauses * 60 / seconds], f"per minute (n={pauses} in {seconds:.0f} s)")
         )
         total += pauses if "cough" not in name else 0
-    minutes = seconds * (len(kinds) - 1) / 60
+    minutes = seconds * sum("cough" not in name for name in kinds) / 60
     rows.append(Row("false pauses: all but coughs", [total / minutes], f"per minute (n={total} in {minutes:.1f} min)"))
     return rows
 

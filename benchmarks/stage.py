@@ -198,6 +198,7 @@ class BenchCall:
         """Times at which urgency was raised, and at which its step had been carried out."""
         self.seconds = 0.0
         """How long the call has lasted."""
+        self.outcome = ""
         self.over = asyncio.Event()
         self._awaited: list[tuple[Callable[[Trace], bool], asyncio.Future[Trace]]] = []
 
@@ -211,7 +212,7 @@ class BenchCall:
 
         driving = asyncio.ensure_future(drive())
         try:
-            await self.live.live()
+            self.outcome = (await self.live.live()).outcome
         finally:
             self.over.set()
             self.seconds = (self.clock.now_ns() - began) / NS
