@@ -279,7 +279,8 @@ def revision_of(connection: sqlite3.Connection) -> str | None:
         row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
         return str(row[0]) if row else None
     if tables - {"sqlite_sequence"}:
-        raise StoreFailed("the file is a database, but not an audit store: choose another folder with --data")
+        path = connection.execute("PRAGMA database_list").fetchone()[2]
+        raise StoreFailed(f"{path} is a database, but not an audit store: choose another folder with --data")
     return None
 
 
