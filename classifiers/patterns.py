@@ -16,7 +16,7 @@ and there is no backtracking. Soft tokens cost nothing inside a phrase; breaks a
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 
 from classifiers.tokens import Token, tokenise
 
@@ -97,7 +97,7 @@ def _join(left: list[Item], gap: int, right: list[Item]) -> list[Item]:
     return [*left, (gap, right[0][1]), *right[1:]]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _atoms(word: str) -> tuple[Item, ...]:
     if word.startswith("<"):
         if not word.endswith(">"):
@@ -198,6 +198,16 @@ class Book:
             used.update(node.edges)
             stack.extend(child for options in node.edges.values() for _, child in options)
         return used
+
+    def emitted(self) -> set[str]:
+        """Every name that can be found."""
+        names: set[str] = set()
+        stack = [self._root]
+        while stack:
+            node = stack.pop()
+            names.update(node.emits)
+            stack.extend(child for options in node.edges.values() for _, child in options)
+        return names
 
     def find(self, tokens: Sequence[Token], given: Iterable[Match] = ()) -> list[Match]:
         """Every phrase in the text, in order of its end. `given` are matches from elsewhere (numbers), as classes."""

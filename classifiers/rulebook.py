@@ -12,7 +12,7 @@ from importlib.resources import files
 from typing import Any
 
 from classifiers.levels import Category, Level
-from classifiers.patterns import Book, PatternError, expand
+from classifiers.patterns import Book, PatternError
 
 SCHEMA = 1
 LANGUAGES = ("en", "es")
@@ -96,6 +96,8 @@ class Rulebook:
     categories: Mapping[Category, CategoryRow]
     level_rank: Mapping[Level, int]
     versions: tuple[tuple[str, str], ...]
+    languages: Mapping[str, frozenset[str]]
+    """Per language the names that have phrases in it."""
     doubts_allowed: int = 3
     """On this many finals with the same doubtful danger it is taken for present."""
 
@@ -165,9 +167,12 @@ def load_rulebook(texts: Mapping[str, str] | None = None) -> Rulebook:
     categories: dict[Category, CategoryRow] = {}
     level_rank: dict[Level, int] = {}
 
+    spoken: dict[str, set[str]] = {language: set() for language in LANGUAGES}
+
     def add(file: str, entry: str, name: str, row: Mapping[str, Any]) -> None:
         for language in LANGUAGES:
             for phrase in phrases(row.get(language, "")):
+                spoken[language].add(name)
                 try:
                     book.add(name, phrase)
                 except PatternError as error:
@@ -236,9 +241,19 @@ def load_rulebook(texts: Mapping[str, str] | None = None) -> Rulebook:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise RuleFileError(f"{file}: {entry}: {error!r}") from error
 
+    missing = [c.value for c in Category if c not in categories] + [v.value for v in Level if v not in level_rank]
+    if missing:
+        raise RuleFileError(f"categories.toml: no row for {', '.join(missing)}")
     digest = hashlib.sha256("\0".join(f"{n}\0{texts[n]}" for n in sorted(texts)).encode()).hexdigest()[:12]
-    versions = (("rules", digest), *((n.removesuffix(".toml"), str(parsed[n].get("version", ""))) for n in parsed))
-    return Rulebook(book, flags, tuple(combinations), measures, qualifiers, cues, categories, level_rank, versions[:1])
-
-
-__all__ = ["RuleFileError", "Rulebook", "expand", "load_rulebook", "phrases", "read_files"]
+    return Rulebook(
+        book=book,
+        flags=flags,
+        combinations=tuple(combinations),
+        measures=measures,
+        qualifiers=qualifiers,
+        cues=cues,
+        categories=categories,
+        level_rank=level_rank,
+        versions=(("rules", digest),),
+        languages={language: frozenset(names) for language, names in spoken.items()},
+    )

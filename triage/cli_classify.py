@@ -53,9 +53,10 @@ def read_line(raw: bytes, number: int) -> Line | str:
 def _from_fields(fields: dict[str, Any], number: int) -> Line | str:
     if "text" not in fields:
         return "field text is missing"
-    for name in ("text", "agent"):
-        if not isinstance(fields.get(name, "") or "", str):
-            return f"field {name} is not a string"
+    if not isinstance(fields["text"], str):
+        return "field text is not a string"
+    if not isinstance(fields.get("agent"), str | None):
+        return "field agent is not a string"
     for name in ("id", "call"):
         if isinstance(fields.get(name), dict | list | bool):
             return f"field {name} is not a string"
@@ -69,7 +70,7 @@ def _from_fields(fields: dict[str, Any], number: int) -> Line | str:
         id=str(fields.get("id", number)),
         call=f"line {number}" if call is None else str(call),
         turn=turn,
-        text=fields["text"] or "",
+        text=fields["text"],
         agent=fields.get("agent") or "",
     )
 

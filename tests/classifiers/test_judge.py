@@ -1,7 +1,6 @@
 """Promise: a classifier judges every final, never raises, and hands a call over when its rules break."""
 
 import dataclasses
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -103,9 +102,8 @@ class Broken(RuleCall):
 
 
 @pytest.fixture
-def broken_rules(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def broken_rules(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("classifiers.judge.RuleCall", Broken)
-    yield
 
 
 @pytest.mark.usefixtures("broken_rules")
@@ -199,7 +197,51 @@ def test_any_text_gets_a_verdict_and_evidence_from_that_text(text: str, question
 
 
 WORDS = st.sampled_from(
-    ["i", "he", "my", "no", "not", "chest", "pain", "and", "but", "head", "hit", "blood", "he's", "can't", "breathe", "the", "of", "fever", "three", "weeks", "old", "warfarin", "took", "pills", "stroke", "last", "year", "if", "call", "me", "duele", "el", "pecho", "no", "respira", "yes", "what", "is", "two", "hundred", "and", "one", "sugar"]
+    [
+        "i",
+        "he",
+        "my",
+        "no",
+        "not",
+        "chest",
+        "pain",
+        "and",
+        "but",
+        "head",
+        "hit",
+        "blood",
+        "he's",
+        "can't",
+        "breathe",
+        "the",
+        "of",
+        "fever",
+        "three",
+        "weeks",
+        "old",
+        "warfarin",
+        "took",
+        "pills",
+        "stroke",
+        "last",
+        "year",
+        "if",
+        "call",
+        "me",
+        "duele",
+        "el",
+        "pecho",
+        "no",
+        "respira",
+        "yes",
+        "what",
+        "is",
+        "two",
+        "hundred",
+        "and",
+        "one",
+        "sugar",
+    ]
 )
 
 
