@@ -19,6 +19,7 @@ import typer
 
 from audit.errors import AuditError
 from triage.cli_audit import audit_app
+from triage.cli_line import line_app, up
 from triage.errors import AssetError, TriageError, UsageError
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ app = typer.Typer(
     help="A telephone line that listens for danger and brings a nurse.",
 )
 app.add_typer(audit_app)
+app.add_typer(line_app)
+app.command()(up)
 
 
 @dataclass

@@ -1,0 +1,376 @@
+"""One telephone line on one machine: its programs started in order, watched, started again, ended in reverse.
+
+1. Nobody else runs a line on this data folder (`alone`), and what an earlier supervisor left behind when it was killed
+   is ended first (`end_leftovers`): by process id *and* start time, as the number alone may be somebody else's by now.
+2. Each program is up when its probe says yes; only then comes the next.
+3. A program that ends by itself is started again, `RESTARTS` times within `RESTARTS_WITHIN_S`; then the line is given
+   up. Redis keeps nothing, so provisioning is repeated after it, and after livekit-server, came back.
+4. The end: SIGTERM, a grace of its own for each program, SIGTERM once more (livekit-server waits for its participants
+   at the first one and may miss it altogether in its first 100 ms), SIGKILL.
+
+Programs get their secrets by file. Their output goes through the scrubber into `data_dir/line/logs`, nowhere else.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import signal
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from triage.bench.line_files import Line, write_private
+from triage.bench.scrubber import Scrubber
+from triage.errors import StorageError, TriageError, UsageError
+
+LOCK, PROCESSES = "up.lock", "processes.json"
+
+RESTARTS = 5
+RESTARTS_WITHIN_S = 60.0
+RESTART_PAUSE_S = 0.5
+"""Before a program is started again, s."""
+PROBE_EVERY_S = 2.0
+FIRST_PROBES_S = 0.1
+"""Between probes while a program is starting, s."""
+SECOND_TERM_S = 3.0
+"""Between the second SIGTERM and SIGKILL, s."""
+
+PROVISION_TRIES = 20
+LAST_WORDS_S = 1.0
+"""A program that ended has its last lines read within this, s."""
+SAME_START_S = 0.05
+"""Two start times closer than this are one, s."""
+
+LOG_BYTES = 5_000_000
+"""A log is put aside when it has grown to this; one older one is kept."""
+_CHUNK = 65536
+
+
+class LineFailed(TriageError):
+    """A program of the line did not start, or would not stay; the message names it and its log."""
+
+
+class State(Enum):
+    """How a program is, as far as we know."""
+
+    WAITING = "waiting"
+    STARTING = "starting"
+    UP = "up"
+    UNWELL = "unwell"
+    """Running, but its probe says no."""
+    ENDED = "ended"
+
+
+@dataclass(frozen=True)
+class Program:
+    """What to start, and how to know that it is there."""
+
+    name: str
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    probe: Callable[[], Awaitable[bool]]
+    where: str
+    """Address, for people."""
+    up_within_s: float = 15.0
+    grace_s: float = 3.0
+    """From the first SIGTERM to the second, s."""
+    engine: bool = False
+    """Provisioning follows it: at the start after the last engine, later after each that came back."""
+
+
+@dataclass
+class Health:
+    """One row of what `triage up` shows."""
+
+    name: str
+    where: str
+    state: State = State.WAITING
+    pid: int | None = None
+    restarts: int = 0
+    up_since: float | None = None
+    """Loop time, s."""
+
+
+class Supervisor:
+    """Keeps the programs of one line."""
+
+    def __init__(
+        self, line: Line, programs: Sequence[Program], *, after_engines: Callable[[], Awaitable[None]]
+    ) -> None:
+        """`after_engines` provisions; it may raise UsageError while livekit-server is not ready."""
+        self.health = {program.name: Health(program.name, program.where) for program in programs}
+        self.stopping = False
+        """The end has begun: cancelling now would leave programs behind; `hurry` instead."""
+        self._line = line
+        self._programs = tuple(programs)
+        self._after_engines = after_engines
+        self._scrubber = Scrubber((line.access.api_secret, line.access.redis_password))
+        self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._last_words: dict[str, str] = {}
+        self._keepers: list[asyncio.Task[None]] = []
+        self._at_once = asyncio.Event()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """The line is up inside; leaving it ends every program.
+
+        Raises:
+            LineFailed: a program did not start, or ended too often; the body is cancelled then.
+            UsageError: provisioning is refused.
+        """
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                try:
+                    await self._start(tasks)
+                    yield
+                finally:
+                    self.stopping = True
+                    for keeper in self._keepers:
+                        keeper.cancel()
+                    await self._stop()  # the listeners end with their programs
+        except BaseExceptionGroup as group:
+            raise leaf(group) from group
+
+    def hurry(self) -> None:
+        """End everything at once instead of waiting for calls; for the second Ctrl-C."""
+        self._at_once.set()
+
+    # --- starting and keeping
+
+    async def _start(self, tasks: asyncio.TaskGroup) -> None:
+        last_engine = max((i for i, p in enumerate(self._programs) if p.engine), default=-1)
+        for index, program in enumerate(self._programs):
+            await self._launch(program, tasks)
+            self._keepers.append(tasks.create_task(self._keep(program, tasks)))
+            if index == last_engine:
+                await self._provide()
+
+    async def _launch(self, program: Program, tasks: asyncio.TaskGroup) -> None:
+        """Start a program and wait until it is there."""
+        health, loop = self.health[program.name], asyncio.get_running_loop()
+        health.state = State.STARTING
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *program.argv,
+                env=dict(program.env),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C at the terminal is for us; we end them in order
+            )
+        except OSError as error:
+            raise LineFailed(f"{program.name} cannot be started: {program.argv[0]}: {error.strerror}") from error
+        self._processes[program.name], health.pid = process, process.pid
+        self._remember()
+        listener = tasks.create_task(self._listen(program, process))
+        deadline = loop.time() + program.up_within_s
+        there = False
+        while not there and process.returncode is None and loop.time() < deadline:
+            there = await program.probe()
+            if not there:
+                await asyncio.sleep(FIRST_PROBES_S)
+        if process.returncode is not None:  # also where somebody else answered the probe
+            await asyncio.wait((listener,), timeout=LAST_WORDS_S)
+            raise LineFailed(f"{program.name} ended with {process.returncode}; {self._see(program)}")
+        if not there:
+            raise LineFailed(f"{program.name} did not answer within {program.up_within_s:.0f} s; {self._see(program)}")
+        health.state, health.up_since = State.UP, loop.time()
+
+    async def _keep(self, program: Program, tasks: asyncio.TaskGroup) -> None:
+        """Watch a program; start it again when it ends."""
+        health, loop = self.health[program.name], asyncio.get_running_loop()
+        ends: deque[float] = deque(maxlen=RESTARTS)
+        while True:
+            try:
+                async with asyncio.timeout(PROBE_EVERY_S):
+                    await self._processes[program.name].wait()
+            except TimeoutError:
+                health.state = State.UP if await program.probe() else State.UNWELL
+                continue
+            health.state, health.pid, health.up_since = State.ENDED, None, None
+            if len(ends) == RESTARTS and loop.time() - ends[0] < RESTARTS_WITHIN_S:
+                raise LineFailed(
+                    f"{program.name} ended {RESTARTS + 1} times within {RESTARTS_WITHIN_S:.0f} s; {self._see(program)}"
+                )
+            ends.append(loop.time())
+            health.restarts += 1
+            await asyncio.sleep(RESTART_PAUSE_S)
+            await self._launch(program, tasks)
+            if program.engine:
+                await self._provide()
+
+    async def _provide(self) -> None:
+        """Provision; livekit-server may need a moment to find a Redis that came back."""
+        for tries_left in reversed(range(PROVISION_TRIES)):
+            try:
+                await self._after_engines()
+                return
+            except UsageError:
+                if not tries_left:
+                    raise
+                await asyncio.sleep(RESTART_PAUSE_S)
+
+    def _see(self, program: Program) -> str:
+        words = self._last_words.get(program.name, "")
+        return (f"it said: {words[:160]}; " if words else "") + f"see {self._log(program.name)}"
+
+    # --- logs
+
+    def _log(self, name: str) -> Path:
+        return self._line.logs / f"{name}.log"
+
+    async def _listen(self, program: Program, process: asyncio.subprocess.Process) -> None:
+        """Everything a program says, line by line, cleaned, into its log."""
+        assert process.stdout is not None
+        with _Log(self._log(program.name)) as log:
+            rest, skipping = b"", False
+            while chunk := await process.stdout.read(_CHUNK):
+                *lines, rest = (rest + chunk).split(b"\n")
+                if lines and skipping:  # the end of a line whose beginning is written already
+                    lines, skipping = lines[1:], False
+                if len(rest) > _CHUNK:
+                    lines += [] if skipping else [rest]
+                    rest, skipping = b"", True
+                for line in lines:
+                    self._note(program, log, line)
+            if not skipping:
+                self._note(program, log, rest)
+
+    def _note(self, program: Program, log: "_Log", line: bytes) -> None:
+        if said := self._scrubber.clean(line.decode("utf-8", "replace").strip()):
+            self._last_words[program.name] = said
+            log.write(said)
+
+    # --- ending
+
+    async def _stop(self) -> None:
+        for program in reversed(self._programs):
+            process = self._processes.get(program.name)
+            if process is None:
+                continue
+            await self._end(process, 0.0 if self._at_once.is_set() else program.grace_s)
+            self.health[program.name].state, self.health[program.name].pid = State.ENDED, None
+        self._processes.clear()
+        self._remember()
+
+    async def _end(self, process: asyncio.subprocess.Process, grace_s: float) -> None:
+        for order, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGTERM, SECOND_TERM_S)):
+            if process.returncode is not None:
+                break
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(order)
+            await self._wait(process, wait_s)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # the whole group, which is ours: it began with this process
+        await process.wait()
+
+    async def _wait(self, process: asyncio.subprocess.Process, limit_s: float) -> None:
+        """Until it has ended, the time is up, or somebody is in a hurry."""
+        async with asyncio.TaskGroup() as both:
+            ended = both.create_task(process.wait())
+            hurry = both.create_task(self._at_once.wait())
+            await asyncio.wait(
+                (ended, hurry) if limit_s > SECOND_TERM_S else (ended,),
+                timeout=limit_s,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            ended.cancel()
+            hurry.cancel()
+
+    def _remember(self) -> None:
+        """Who runs, for a supervisor after us."""
+        import psutil
+
+        known = []
+        for name, process in self._processes.items():
+            with contextlib.suppress(psutil.Error):
+                known.append({"name": name, "pid": process.pid, "began": psutil.Process(process.pid).create_time()})
+        write_private(self._line.folder / PROCESSES, json.dumps(known))
+
+
+class _Log:
+    """One program's log: only its owner may read it; put aside when it has grown."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._handle = self._open()
+
+    def _open(self) -> int:
+        return os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+    def __enter__(self) -> "_Log":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._handle)
+
+    def write(self, line: str) -> None:
+        """Add a line; a full disk loses lines of the log, never the telephone line."""
+        with contextlib.suppress(OSError):
+            if os.fstat(self._handle).st_size > LOG_BYTES:
+                os.close(self._handle)
+                try:
+                    os.replace(self._path, self._path.with_suffix(".log.1"))
+                finally:
+                    self._handle = self._open()
+            os.write(self._handle, line.encode() + b"\n")
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Be the one supervisor of this folder.
+
+    Raises:
+        UsageError: another one is.
+        StorageError: the folder cannot be written.
+    """
+    try:
+        lock = (folder / LOCK).open("a")
+    except OSError as error:
+        raise StorageError(f"{folder}: {error.strerror}; mend it or name another folder with --data") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UsageError(
+                f"a telephone line is up on {folder} already; end it with Ctrl-C there, or use another --data"
+            ) from error
+        yield
+
+
+def end_leftovers(folder: Path) -> list[str]:
+    """End what a supervisor that was killed left running; gives the names. Only while `alone`."""
+    import psutil
+
+    try:
+        known = json.loads((folder / PROCESSES).read_text(encoding="utf-8"))
+        left = [(str(one["name"]), int(one["pid"]), float(one["began"])) for one in known]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    ended = []
+    for name, pid, began in left:
+        with contextlib.suppress(psutil.Error, ProcessLookupError, PermissionError):
+            process = psutil.Process(pid)
+            if abs(process.create_time() - began) > SAME_START_S or os.getpgid(pid) != pid:
+                continue
+            process.terminate()
+            psutil.wait_procs([process], timeout=SECOND_TERM_S)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+            psutil.wait_procs([process], timeout=SECOND_TERM_S)
+            ended.append(name)
+    return ended
+
+
+def leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What went wrong first, ours before anything else."""
+    ours = group.subgroup(TriageError)
+    first: BaseException = ours if ours is not None else group
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first

@@ -1,0 +1,138 @@
+"""Which programs make a telephone line on this machine, in the order in which they need each other."""
+
+import shutil
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from triage.bench import line_files, probes, provision
+from triage.bench.engines import Engines
+from triage.bench.line_files import LOOPBACK, Line
+from triage.bench.supervisor import Program, Supervisor, alone, end_leftovers
+from triage.config import Settings
+from triage.errors import StorageError, UsageError
+
+ENGINE_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
+"""What an engine gets of our environment: LIVEKIT_* and the like would change its configuration behind our back."""
+NEVER_PASSED_ON = ("LIVEKIT_", "OTEL_", "SIP_CONFIG_", "REDIS_")
+"""Beginnings of variables that our own programs don't get either: they could send a caller's words elsewhere."""
+
+WORKER_UP_S = 60.0
+"""A worker has loaded its models within this, s."""
+DRAIN_S = 60.0
+"""How long the end of the line waits for calls in progress, s."""
+
+
+def line_to_ring(settings: Settings, line: Line) -> str:
+    """Where a telephone calls this line."""
+    return f"sip:{settings.line_number}@{LOOPBACK}:{line.ports.sip}"
+
+
+@contextmanager
+def reserved(settings: Settings) -> Iterator[Line]:
+    """A line of these settings with its files written, which nobody else may start meanwhile.
+
+    Raises:
+        UsageError: somebody else runs it, or a port is taken.
+        StorageError: its folder cannot be written.
+    """
+    folder = line_files.folder_of(settings)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise StorageError(f"{folder}: {error.strerror}; mend it or name another folder with --data") from error
+    with alone(folder):
+        end_leftovers(folder)  # before the ports are looked at: they may hold them
+        yield line_files.prepare(settings)
+
+
+def supervisor(
+    settings: Settings,
+    line: Line,
+    engines: Engines,
+    *,
+    env: Mapping[str, str],
+    config: Path | None = None,
+    only_engines: bool = False,
+) -> Supervisor:
+    """A line, ready to be started. `config` is the settings file to hand on, `env` our environment.
+
+    Raises:
+        UsageError: the SIP service of the settings is not here.
+    """
+
+    async def after_engines() -> None:
+        await provision.provision(settings, line)
+
+    programs = engine_programs(line, engines, env)
+    if not only_engines:
+        programs += [sip_program(settings, line, env, config), worker_program(settings, line, env, config)]
+    return Supervisor(line, programs, after_engines=after_engines)
+
+
+def engine_programs(line: Line, engines: Engines, env: Mapping[str, str]) -> list[Program]:
+    """Redis, then livekit-server."""
+    bare = {name: env[name] for name in ENGINE_VARIABLES if name in env}
+    return [
+        Program(
+            name="redis",
+            argv=(str(engines.redis.path), str(line.file(line_files.REDIS_CONF))),
+            env=bare,
+            probe=partial(probes.redis_answers, line.ports.redis, line.access.redis_password),
+            where=f"{LOOPBACK}:{line.ports.redis}",
+            engine=True,
+        ),
+        Program(
+            name="livekit-server",
+            argv=(str(engines.server.path), "--config", str(line.file(line_files.LIVEKIT_YAML))),
+            env=bare,
+            probe=partial(probes.http_answers, line.ports.server),
+            where=f"{LOOPBACK}:{line.ports.server}, media {line.ports.media}/udp",
+            engine=True,
+        ),
+    ]
+
+
+def sip_program(settings: Settings, line: Line, env: Mapping[str, str], config: Path | None) -> Program:
+    """Our bench, or LiveKit's own service.
+
+    Raises:
+        UsageError: livekit-sip is asked for and not on the PATH.
+    """
+    probe: Callable[[], Awaitable[bool]] = partial(probes.sip_answers, line.ports.sip)
+    where = f"{LOOPBACK}:{line.ports.sip}/udp, audio {line.ports.rtp_first}-{line.ports.rtp_last}/udp"
+    if settings.line_sip == "sip-bench":
+        argv = ours("sip-bench", settings, config)
+        return Program("sip-bench", argv, own_environment(env), probe, where)
+    program = shutil.which("livekit-sip", path=env.get("PATH", ""))
+    if program is None:
+        raise UsageError("livekit-sip (setting line_sip) is not on the PATH; put it there, or set sip-bench")
+    bare = {name: env[name] for name in ENGINE_VARIABLES if name in env}
+    argv = (program, "--config", str(line.file(line_files.SIP_YAML)))
+    return Program("livekit-sip", argv, bare, probe, where)
+
+
+def worker_program(settings: Settings, line: Line, env: Mapping[str, str], config: Path | None) -> Program:
+    """What answers the calls; it ends when its calls have ended."""
+    return Program(
+        name="worker",
+        argv=ours("worker", settings, config),
+        env=own_environment(env),
+        probe=partial(probes.http_answers, line.ports.worker),
+        where=f"{LOOPBACK}:{line.ports.worker}",
+        up_within_s=WORKER_UP_S,
+        grace_s=DRAIN_S,
+    )
+
+
+def ours(command: str, settings: Settings, config: Path | None) -> tuple[str, ...]:
+    """A command of ours as a program of its own, with the same settings."""
+    options = ("--config", str(config)) if config else ()
+    return (sys.executable, "-m", "triage", *options, "--data", str(settings.data_dir), command)
+
+
+def own_environment(env: Mapping[str, str]) -> dict[str, str]:
+    """Our environment without what would configure LiveKit or telemetry behind the settings."""
+    return {name: value for name, value in env.items() if not name.startswith(NEVER_PASSED_ON)}
