@@ -254,11 +254,11 @@ async def urgent(repeats: int, at_once: int, *, virtual: bool = False) -> list[L
         if not call.urgent or not call.line.clip_began:
             continue
         done = call.urgent[0][1]
-        final = max(at for at in call.stt.finals if at * NS <= done + 1_000)
-        began = next((at for _, at in call.line.clip_began if at >= final * NS), None)
+        final = max(at for at in call.stt.finals if at <= done)
+        began = next((at for _, at in call.line.clip_began if at >= final), None)
         if began is not None:
-            clip_ms[number % 3].append(began / 1e6 - final * 1e3)
-            refer_ms.append(done / 1e6 - final * 1e3)
+            clip_ms[number % 3].append((began - final) / 1e6)
+            refer_ms.append((done - final) / 1e6)
             position = (began - call.line.connected_ns) * RATE // NS
             found = tape.sentences(call.line.let_out(), voice.spoken)
             old += any(s.end > position for s in found)

@@ -46,7 +46,10 @@ def barge_ins(count: int) -> Iterator[Sound]:
 def interview_answers() -> dict[str, Sound]:
     """Answers to every question of the routine scenario, by what the interview calls it."""
     answers = load_scenario("sore_throat").answers.items()
-    return {prompt.partition(".")[2]: line(said if isinstance(said, str) else said[0]) for prompt, said in answers}
+    given = {prompt.partition(".")[2]: line(said if isinstance(said, str) else said[0]) for prompt, said in answers}
+    return given | {
+        "emergency": line("sore_no")
+    }  # no word of danger, not even a negated one: this call goes to its end
 
 
 def our_speech(seconds: float) -> Pcm:

@@ -54,8 +54,8 @@ class StubRecogniser:
         """`sure`: interims carry confidence, as a vendor's do."""
         self._script = ScriptedSpeechToText(confident_interims=sure)
         self.cue = self._script.cue
-        self.finals: list[float] = []
-        """When each final was given out, seconds."""
+        self.finals: list[int] = []
+        """When each final was given out, ns."""
 
     async def start(self) -> None:
         """Nothing to wait for."""
@@ -69,7 +69,7 @@ class StubRecogniser:
         asyncio.get_running_loop().call_later(STT_MS / 1000, self._finish)
 
     def _finish(self) -> None:
-        self.finals.append(now())
+        self.finals.append(round(now() * 1e9))
         self._script.finish_utterance()
 
     def transcripts(self) -> "AsyncGenerator[Transcript, None]":
