@@ -64,6 +64,7 @@ from triage.ports import (
     TextToSpeech,
     Transcript,
     Usage,
+    VoiceActivity,
 )
 from triage.stages.flite_tts import FliteTextToSpeech
 from triage.stages.pocketsphinx_stt import PocketsphinxSpeechToText
@@ -315,6 +316,10 @@ class Call:
     settings: dict[str, str] = field(default_factory=dict)
     known: bool = False
     tools: FakeTools | None = None
+    vad: Callable[[], VoiceActivity] = SileroVoiceActivity.load
+    line: "type[NotedLine] | None" = None
+    writer: str = "test"
+    """Calls in one folder need different ones."""
     virtual: bool = True
     folder: Path = field(default_factory=lambda: scratch())
 
@@ -325,7 +330,7 @@ class Call:
     async def _live(self, story: "Callable[[Living], Coroutine[Any, Any, None]] | None") -> "Rung":
         clock = Clock(wall_start_ns=1_700_000_000_000_000_000)
         patient = Patient(self.script, patience_s=self.patience_s)
-        line = NotedLine(
+        line = (self.line or NotedLine)(
             clock,
             patient,
             self.phones,
@@ -356,7 +361,7 @@ class Call:
             ),
             Equipment(
                 line=line,
-                vad=SileroVoiceActivity.load(),
+                vad=self.vad(),
                 stt=stt,
                 desk=desk,
                 tools=self.tools or FakeTools(),
@@ -389,14 +394,14 @@ class Call:
 
     def _writer(self, audit: AuditFolder) -> AuditWriter:
         if self.store is None and self.journal is None:
-            return audit.open_writer("test", inline=True)
-        journal = Journal(audit.spool, "test")
+            return audit.open_writer(self.writer, inline=True)
+        journal = Journal(audit.spool, self.writer)
         store: Store = SqliteStore(audit.database)
         return AuditWriter(
             self.store(store) if self.store else store,
             self.journal(journal) if self.journal else journal,
             audit.keyring().public_key(),
-            writer="test",
+            writer=self.writer,
             retry_s=0.05,
         )
 

@@ -5,6 +5,7 @@ every wait; one call in real time holds them against the wall clock as well.
 """
 
 import asyncio
+import dataclasses
 import errno
 import sqlite3
 import threading
@@ -30,6 +31,7 @@ from tests.calls import (
     Deafened,
     Hanging,
     Living,
+    NotedLine,
     Rung,
     Slow,
     leaves,
@@ -39,7 +41,8 @@ from tests.calls import (
 )
 from triage.demo.patient import Cue, Utterance
 from triage.lines.nurse_phones import Behaviour, NursePhone
-from triage.ports import RATE
+from triage.ports import RATE, Frame, LineSignal, Pcm, SignalKind, VoiceWindow
+from triage.stages.silero import SileroVoiceActivity
 from triage.trace import Said, Trace
 
 SILENT = {"nurse": NursePhone(Behaviour.SILENT)}
@@ -283,6 +286,54 @@ def test_a_recogniser_that_dies_in_the_middle_hands_over() -> None:
     assert call.line.asked[0].at == pytest.approx(14 * RATE, abs=0.1 * RATE)
     assert call.reasons[0] == "stage_failed" and "apology" in call.prompts
     call.check_record()
+
+
+class BreaksAt(SileroVoiceActivity):
+    """A detector that raises 14 seconds into the call."""
+
+    def feed(self, frame: Frame) -> list[VoiceWindow]:
+        if frame.start >= 14 * RATE:
+            raise RuntimeError("a broken session")
+        return super().feed(frame)
+
+
+def test_a_detector_that_breaks_leaves_nobody_unheard_for_long() -> None:
+    call = Call(script=[says("sore_no")], phones=SILENT, vad=BreaksAt.load).ring(hang_up_after(40))
+    assert call.line.asked[0].at == pytest.approx(14 * RATE, abs=0.1 * RATE)
+    assert call.reasons[0] == "stage_failed" and "apology" in call.prompts
+    call.check_record()
+
+
+class DumbLine(NotedLine):
+    """A line whose sender breaks for good two seconds into the call."""
+
+    def send(self, pcm: Pcm) -> None:
+        if self.position() >= 2 * RATE:
+            raise RuntimeError("a broken sender")
+        super().send(pcm)
+
+
+def test_a_lane_that_breaks_brings_a_nurse_at_once() -> None:
+    call = Call(line=DumbLine).ring(hang_up_after(20))
+    assert call.line.asked[0].at == pytest.approx(2 * RATE, abs=0.1 * RATE)
+    assert call.finished.outcome == HELD
+
+
+class MumblingLine(NotedLine):
+    """A line that reports a refusal in words."""
+
+    def _report(self, leg: Any, signal: LineSignal) -> None:
+        if signal.kind is SignalKind.REFUSED:
+            signal = dataclasses.replace(signal, value="486 Busy Here")
+        super()._report(leg, signal)
+
+
+def test_a_line_that_reports_oddly_is_followed_all_the_same() -> None:
+    phones = {"nurse": NursePhone(Behaviour.BUSY), "second": NursePhone()}
+    call = Call(script=OVER_GREETING, phones=phones, ladder=(rung("nurse"), rung("second")), line=MumblingLine).ring(
+        hang_up_after(20)
+    )
+    assert call.finished.outcome == HELD
 
 
 def test_a_caller_silenced_by_a_dead_voice_and_no_clip_still_gets_a_reply() -> None:

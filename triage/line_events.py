@@ -19,7 +19,8 @@ def event_of(signal: LineSignal, at_ns: int) -> ev.Event:
         case SignalKind.ANSWERED:
             return ev.TransferAnswered(at_ns=at_ns, attempt=attempt, takes_caller=signal.takes_caller)
         case SignalKind.REFUSED:
-            return ev.TransferRefused(at_ns=at_ns, attempt=attempt, code=int(signal.value or 0))
+            status = signal.value if signal.value.isascii() and signal.value.isdigit() else "0"
+            return ev.TransferRefused(at_ns=at_ns, attempt=attempt, code=int(status))
         case SignalKind.TIMED_OUT:
             return ev.TransferTimedOut(at_ns=at_ns, attempt=attempt)
         case SignalKind.PENDING:

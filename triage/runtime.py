@@ -333,10 +333,10 @@ class Runtime:
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 work = [
-                    group.create_task(self._guard(rooms.playout.run(), "line")),
-                    group.create_task(self._guard(self._hear(), "line")),
-                    group.create_task(self._guard(self._follow_line(), "line")),
-                    group.create_task(self._guard(rooms.listening.read_transcripts(), "stt")),
+                    group.create_task(self._guard(rooms.playout.run(), "Play", "line")),
+                    group.create_task(self._guard(self._hear(), "Transcribe", "stt")),
+                    group.create_task(self._guard(self._follow_line(), "Play", "line")),
+                    group.create_task(self._guard(rooms.listening.read_transcripts(), "Transcribe", "stt")),
                     group.create_task(self._carry_out_later()),
                 ]
                 self.tell(connected())
@@ -372,16 +372,15 @@ class Runtime:
         except Exception:  # late or lost: the writer has told the pager; the call goes on
             return
 
-    async def _guard(self, work: Coroutine[Any, Any, None], stage: str) -> None:
+    async def _guard(self, work: Coroutine[Any, Any, None], effect: str, stage: str) -> None:
+        """Deaf, dumb or cut off from the line: what breaks here is told as the failure of that order (a nurse comes)."""
         try:
             await work
         except asyncio.CancelledError:
             raise
         except Exception as error:
             self._rooms.record.note_error(stage, type(error).__name__)
-            self.tell(
-                ev.EffectFailed(at_ns=self.now_ns(), effect="Transcribe" if stage == "stt" else "Carry", stage=stage)
-            )
+            self.tell(ev.EffectFailed(at_ns=self.now_ns(), effect=effect, stage=stage))
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         """Run something in the call's TaskGroup; what it lets escape ends the call, so it must catch its own errors."""

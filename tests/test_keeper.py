@@ -1,0 +1,154 @@
+"""Promise P7: a written summary exists soon after hang-up; a job that fails is given back and the next round finishes it."""
+
+import json
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from audit.errors import StoreFailed
+from audit.folder import AuditFolder
+from audit.outbox import Outbox
+from audit.store import SqliteStore
+from audit.writer import AuditWriter
+from tests.calls import CHEST, Call, Rung, leaves, says
+from triage.demo.patient import Cue
+from triage.keeper import LEASE_NS, RETRY_NS, Keeper
+from triage.lines.nurse_phones import Behaviour, NursePhone
+
+SILENT = {"nurse": NursePhone(Behaviour.SILENT)}
+HOUR = 3_600 * 1_000_000_000
+
+
+class Desk:
+    """A keeper whose wall clock the test turns."""
+
+    def __init__(self, call: Rung) -> None:
+        call.settle()
+        self.call = call
+        self.wall_ns = call.living.clock.wall_ns() + HOUR
+        self.writer: AuditWriter = call.audit.open_writer("keeper", inline=True)
+        self.keeper = Keeper(call.audit, self.writer, now_ns=lambda: 1, wall_ns=lambda: self.wall_ns)
+
+    def round(self, later_ns: int = 0) -> int:
+        """One round; how many summaries it wrote."""
+        self.wall_ns += later_ns
+        return len(self.keeper.work())
+
+
+@pytest.fixture
+def call() -> Rung:
+    return Call(script=[says(CHEST, Cue.AT, 1.0), leaves(12)], phones=SILENT).ring()
+
+
+def page_of(call: Rung) -> Path:
+    return call.audit.root / "calls" / call.finished.call_id / "summary.md"
+
+
+def test_the_summary_is_the_last_segment_and_closes_the_chain(call: Rung) -> None:
+    desk = Desk(call)
+    assert desk.round() == 1
+    assert call.verified().closed and call.verified().segments == 2
+    (summary,) = call.payloads("summary")
+    assert any("pain in my chest" in statement["text"] for statement in summary["statements"])
+    assert page_of(call).stat().st_mode & 0o777 == 0o600
+    assert "pain in my chest" in page_of(call).read_text(encoding="utf-8")
+
+
+def test_a_call_is_summarised_once(call: Rung) -> None:
+    desk = Desk(call)
+    assert [desk.round(), desk.round(), desk.round(LEASE_NS * 2)] == [1, 0, 0]
+    assert len(call.payloads("summary")) == 1
+
+
+def test_a_call_that_still_lives_is_left_alone() -> None:
+    call = Call(script=[leaves(1)])
+    looked: list[int] = []
+
+    async def story(living) -> None:  # type: ignore[no-untyped-def]
+        keeper = Keeper(
+            AuditFolder(call.folder), living.writer, now_ns=living.clock.now_ns, wall_ns=living.clock.wall_ns
+        )
+        looked.append(len(keeper.work()) + keeper.failed)
+
+    assert call.ring(story).finished.outcome == "hung_up"
+    assert looked == [0]
+
+
+def test_a_job_that_fails_is_given_back_and_the_next_round_finishes_it(call: Rung) -> None:
+    page_of(call).parent.parent.mkdir(exist_ok=True)
+    page_of(call).parent.write_text("in the way")
+    desk = Desk(call)
+    assert desk.round() == 0 and desk.keeper.failed == 1
+    assert desk.round() == 0 and desk.keeper.failed == 0, "not at once again"
+    page_of(call).parent.unlink()
+    assert desk.round(RETRY_NS) == 1 and desk.keeper.failed == 0
+    assert page_of(call).exists() and call.verified().closed
+    assert len(call.payloads("summary")) == 1
+
+
+def test_a_call_whose_seal_is_broken_holds_up_no_other(call: Rung) -> None:
+    other = Call(
+        script=[says(CHEST, Cue.AT, 1.0), leaves(9)], phones=SILENT, folder=call.audit.root, writer="other"
+    ).ring()
+    call.settle()
+    other.settle()
+    with closing(SqliteStore(call.audit.database)) as store, store.connection() as connection:
+        connection.execute(
+            "UPDATE record SET sealed = zeroblob(64) WHERE call = ? AND sequence = 4", (call.finished.call_id,)
+        )
+        connection.commit()
+    desk = Desk(other)
+    assert desk.round() == 1 and desk.keeper.failed == 1
+    assert other.verified().closed and page_of(other).exists() and not page_of(call).exists()
+
+
+def test_a_keeper_that_dies_after_the_page_leaves_the_job_to_the_next(
+    call: Rung, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk(call)
+    real = desk.writer.open_summary
+
+    def dies(*arguments: object, **named: object) -> object:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(desk.writer, "open_summary", dies)
+    with pytest.raises(KeyboardInterrupt):
+        desk.round()
+    monkeypatch.setattr(desk.writer, "open_summary", real)
+    assert desk.round() == 0, "its lease holds"
+    assert desk.round(LEASE_NS) == 1
+
+
+def test_a_store_that_cannot_be_used_is_said(call: Rung) -> None:
+    desk = Desk(call)
+    desk.writer.close()
+    call.audit.database.write_bytes(b"no database" * 500)
+    for beside in call.audit.root.glob("audit.db-*"):
+        beside.unlink()
+    with pytest.raises(StoreFailed, match=r"audit\.db"):
+        desk.round()
+
+
+def test_the_keepers_reading_is_on_record(call: Rung) -> None:
+    Desk(call).round()
+    with closing(SqliteStore(call.audit.database)) as store, store.connection() as connection:
+        rows = connection.execute("SELECT * FROM access").fetchall()
+    assert "keeper" in json.dumps([[str(value) for value in row] for row in rows])
+
+
+def test_the_job_exists_from_the_first_record_on() -> None:
+    """A process that dies in mid-call leaves it behind; it is an orphan's, not a finished call's."""
+    call = Call(script=[leaves(1)])
+    found: list[int] = []
+
+    async def story(living) -> None:  # type: ignore[no-untyped-def]
+        await living.until(0.5)
+        with closing(SqliteStore(AuditFolder(call.folder).database)) as store:
+            now = living.clock.wall_ns()
+            outbox = Outbox(store)
+            found.append(len(outbox.take(at_ns=now, lease_ns=1)))
+            found.append(len(outbox.take_orphans(at_ns=now, opened_before_ns=now, lease_ns=1)))
+
+    call.ring(story)
+    assert found == [0, 1]
