@@ -6,10 +6,10 @@ export PYTHON
 SCENARIO ?= chest_pain
 ARGS ?=
 
-.PHONY: help demo test check lint bench train diagram lock clean
+.PHONY: help demo test test-line check lint bench line train diagram lock clean
 
 help: ## what there is
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
 demo: ## one simulated call, from ring to record: make demo SCENARIO=third_turn ARGS=--fast
 	@.ci/setup run
@@ -18,6 +18,13 @@ demo: ## one simulated call, from ring to record: make demo SCENARIO=third_turn 
 test: ## all tests
 	@.ci/setup dev
 	@$(PY) -m pytest $(ARGS)
+
+test-line: line ## the tests of the telephone line: real engines, real sockets
+	@.venv-line/bin/python -m pytest tests/line $(ARGS)
+
+line: ## what the telephone line needs: its packages, livekit-server, Redis
+	@.ci/setup line
+	@.venv-line/bin/python -m triage line install
 
 check: lint ## format, lint, types, import contracts, tests: what must hold before a commit
 	@$(PY) -m pytest
@@ -45,7 +52,8 @@ diagram: ## draw the machine into README
 lock: ## pin the newest dependencies by hash (needs uv)
 	@uv pip compile pyproject.toml --extra dev --extra build --universal --generate-hashes --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links -q --upgrade -o requirements-dev.txt
 	@uv pip compile pyproject.toml --extra build --constraint requirements-dev.txt --universal --generate-hashes --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links -q -o requirements.txt
+	@uv pip compile pyproject.toml --extra dev --extra build --extra worker --extra bench --constraint requirements-dev.txt --universal --generate-hashes --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links -q -o requirements-line.txt
 
 clean: ## remove everything made here (not the data folder)
-	@rm -rf .venv build dist out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage coverage.xml
+	@rm -rf .venv .venv-line build dist out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage coverage.xml
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -99,12 +99,28 @@ def test_the_rooms_keep_their_borders(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert lint_imports(no_cache=True) == 0, capsys.readouterr().out
 
 
+LINE_PACKAGES = ("G722", "aiohttp", "google.protobuf", "livekit", "psutil", "redis", "sipmessage")
+"""Packages of the telephone line: the demo and its tests run where none of them is."""
+LINE_ROOMS = ("triage/bench/", "triage/lines/livekit", "triage/worker.py")
+
+
+def test_only_the_telephone_line_imports_its_packages() -> None:
+    guilty = []
+    for room in ROOMS:
+        for path in (ROOT / room).rglob("*.py"):
+            name = path.relative_to(ROOT).as_posix()
+            strays = {package for package in imported_by(path) if package.startswith(LINE_PACKAGES)}
+            if strays and not name.startswith(LINE_ROOMS):
+                guilty.append((name, sorted(strays)))
+    assert guilty == []
+
+
 def test_the_worker_alone_imports_livekit_agents() -> None:
     guilty = [
         str(path.relative_to(ROOT))
         for room in ROOMS
         for path in (ROOT / room).rglob("*.py")
-        if any(name.startswith("livekit") for name in imported_by(path)) and path.stem != "worker"
+        if any(name.startswith("livekit.agents") for name in imported_by(path)) and path.stem != "worker"
     ]
     assert guilty == []
 
@@ -203,7 +219,7 @@ def test_a_package_is_listed_once() -> None:
     assert len(packages) == len(set(packages))
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt", "requirements-line.txt"])
 def test_requirements_are_pinned_by_hash_and_name_no_index(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     assert not re.search(r"https?:|^-|^--", text, re.MULTILINE)
@@ -212,7 +228,12 @@ def test_requirements_are_pinned_by_hash_and_name_no_index(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "extras"), [("requirements.txt", ["build"]), ("requirements-dev.txt", ["build", "dev"])]
+    ("name", "extras"),
+    [
+        ("requirements.txt", ["build"]),
+        ("requirements-dev.txt", ["build", "dev"]),
+        ("requirements-line.txt", ["build", "dev", "worker", "bench"]),
+    ],
 )
 def test_requirements_cover_what_pyproject_asks_for(name: str, extras: list[str]) -> None:
     asked = list(PROJECT["project"]["dependencies"])

@@ -72,7 +72,7 @@ def test_3_12_is_refused_when_it_is_named_too(bare: Path) -> None:
 
 
 def test_an_unknown_errand_is_refused(bare: Path) -> None:
-    refused(set_up(bare, "everything"), "neither run nor dev")
+    refused(set_up(bare, "everything"), "neither run nor dev nor line")
 
 
 def test_ci_calls_make_test_without_a_keyboard() -> None:

@@ -160,8 +160,9 @@ def _table(supervisor: "Supervisor", now: float) -> "Table":
 
     colours = {"up": "green", "ended": "red", "unwell": "red", "starting": "yellow", "waiting": "dim"}
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("program", "state", "for", "process", "restarts", "where"):
+    for heading in ("program", "state", "for", "pid", "restarts"):
         table.add_column(heading, no_wrap=True)
+    table.add_column("where", overflow="fold")
     for health in supervisor.health.values():
         state = health.state.value
         since = "" if health.up_since is None else f"{now - health.up_since:.0f} s"
