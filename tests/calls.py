@@ -66,6 +66,7 @@ from triage.ports import (
     Usage,
     VoiceActivity,
 )
+from triage.recorder import StoreAlarm
 from triage.stages.flite_tts import FliteTextToSpeech
 from triage.stages.pocketsphinx_stt import PocketsphinxSpeechToText
 from triage.stages.scripted_stt import ScriptedSpeechToText
@@ -340,7 +341,8 @@ class Call:
         )
         audit = AuditFolder(self.folder)
         audit.keyring().ensure()
-        writer = self._writer(audit)
+        alarm = StoreAlarm()
+        writer = self._writer(audit, alarm)
         settings = load(env=self.settings, data=self.folder)
         model = self.model or ScriptedInterviewer()
         desk = FileDesk(tuple(Target(rung, f"sip:{rung.target}@nurses.invalid") for rung in self.ladder))
@@ -358,6 +360,7 @@ class Call:
                 voice=FliteTextToSpeech(busy=clock.busy_hook("voice")) if self.flite else self.voice,
                 writer=writer,
                 book=BOOK,
+                alarm=alarm,
             ),
             Equipment(
                 line=line,
@@ -392,9 +395,9 @@ class Call:
         assert left == [], "tasks were left behind"
         return Rung(finished, living, audit, desk, settings)
 
-    def _writer(self, audit: AuditFolder) -> AuditWriter:
+    def _writer(self, audit: AuditFolder, alarm: StoreAlarm) -> AuditWriter:
         if self.store is None and self.journal is None:
-            return audit.open_writer(self.writer, inline=True)
+            return audit.open_writer(self.writer, on_trouble=alarm, inline=True)
         journal = Journal(audit.spool, self.writer)
         store: Store = SqliteStore(audit.database)
         return AuditWriter(
@@ -402,6 +405,8 @@ class Call:
             self.journal(journal) if self.journal else journal,
             audit.keyring().public_key(),
             writer=self.writer,
+            on_trouble=alarm,
+            hung_after_s=0.1,
             retry_s=0.05,
         )
 

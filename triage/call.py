@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from audit.chain import SegmentWriter
+from audit.trouble import Trouble, TroubleKind
 from audit.writer import AuditWriter
 from classifiers import Classifier
 from classifiers.assessment import CallJudge, Known
@@ -26,12 +27,12 @@ from triage.listening import HearingLimits, Listening
 from triage.nursing import NurseSide
 from triage.playout import Audible, HeardWord, Playout
 from triage.ports import LanguageModel, Line, NurseDesk, SpeechToText, TextToSpeech, Tools, VoiceActivity
-from triage.recorder import Recorder
+from triage.recorder import Recorder, StoreAlarm
 from triage.replies import Replies
 from triage.runtime import Rooms, Runtime
 from triage.stages.endpointing import Silences
 from triage.stopwatch import Stopwatch
-from triage.trace import CallClosed, Observer, Paged
+from triage.trace import CallClosed, Noted, Observer, Paged
 from triage.voice import Thresholds, WordlessLimits
 
 DURABLE_AT_END_S = 2.0
@@ -51,6 +52,8 @@ class Engines:
     voice: TextToSpeech | None
     writer: AuditWriter
     book: Book
+    alarm: StoreAlarm = field(default_factory=StoreAlarm)
+    """What `writer` reports its troubles to, so that live calls page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +205,8 @@ class LiveCall:
         """
         await self.equipment.stt.start()
         try:
-            call = await self.runtime.run(self._connected)
+            with self.engines.alarm.watching(self._store_troubled):
+                call = await self.runtime.run(self._connected)
         finally:
             await self.equipment.stt.close()
         return Finished(self.call_id, self._outcome, call, self._judge.known, self.counts(), self.runtime.ended_ns)
@@ -245,12 +249,19 @@ class LiveCall:
             try:
                 await asyncio.wait_for(receipt.wait(), DURABLE_AT_END_S)
             except Exception:  # the writer keeps trying; the record has ended, so this page stands in none
-                self._observe(Paged(at_ns=self.clock.now_ns(), alarm=AUDIT_STORE))
+                if AUDIT_STORE not in self.runtime.call.paged:
+                    self._observe(Paged(at_ns=self.clock.now_ns(), alarm=AUDIT_STORE))
         self._observe(
             CallClosed(at_ns=self.clock.now_ns(), call_id=self.call_id, outcome=self._outcome, counts=self.counts())
         )
 
     # --- joints
+
+    def _store_troubled(self, trouble: Trouble) -> None:
+        """The call goes on, its record spools; somebody is woken."""
+        self._observe(Noted(at_ns=self.clock.now_ns(), text=f"record: {trouble.kind.value} {trouble.code}".rstrip()))
+        if trouble.kind is not TroubleKind.STORE_BACK:
+            self.runtime.tell(ev.EffectFailed(at_ns=self.clock.now_ns(), effect="Record", stage="store"))
 
     def _tell(self, event: ev.Event) -> None:
         self.runtime.tell(event)

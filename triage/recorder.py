@@ -5,14 +5,17 @@ blocks or raises: a record that cannot be made is counted, and the call goes on 
 A caller who declined the record is still judged; the record then holds `text_withheld` with hash and length instead.
 """
 
+import asyncio
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum
 from functools import cache
 from typing import Any, Protocol
 
 from audit.records import Stage
+from audit.trouble import Trouble
 from classifiers.assessment import Assessment
 from fsm.machine import Step
 from triage.ports import Receipt, Transcript
@@ -134,6 +137,35 @@ class Recorder:
 
     def _without_words(self, event: dict[str, Any]) -> dict[str, Any]:
         return {**event, "text": ""} if self.withhold and "text" in event else event
+
+
+class StoreAlarm:
+    """Hands what troubles the writer to every call that lives; the writer's threads report, each call's loop is told."""
+
+    def __init__(self) -> None:
+        self._told: list[Callable[[Trouble], None]] = []
+
+    def __call__(self, trouble: Trouble) -> None:
+        """For the writer: report one trouble, from any thread."""
+        for tell in tuple(self._told):
+            tell(trouble)
+
+    @contextmanager
+    def watching(self, tell: Callable[[Trouble], None]) -> Iterator[None]:
+        """Tell this call, in its own loop, for as long as the block lasts."""
+        loop = asyncio.get_running_loop()
+
+        def hand_over(trouble: Trouble) -> None:
+            try:
+                loop.call_soon_threadsafe(tell, trouble)
+            except RuntimeError:  # its loop is closed: the call is over
+                return
+
+        self._told.append(hand_over)
+        try:
+            yield
+        finally:
+            self._told.remove(hand_over)
 
 
 class _NotWritten:

@@ -42,6 +42,7 @@ from triage.errors import AssetError, SettingError, StorageError, UsageError
 from triage.keeper import Keeper
 from triage.lines.nurse_phones import NursePhone
 from triage.ports import LanguageModel, TextToSpeech
+from triage.recorder import StoreAlarm
 from triage.stages.flite_tts import FliteTextToSpeech
 from triage.stages.silero import SileroVoiceActivity
 from triage.tools import FakeTools
@@ -144,11 +145,11 @@ def _prepared(order: DemoOrder, settings: Settings, console: Console) -> _Stage:
         classifier = load_classifier()
     except RuleFileError as error:
         raise AssetError(f"the red-flag rules cannot be used: {error}; mend that file") from error
-    folder = AuditFolder(settings.data_dir)
+    folder, alarm = AuditFolder(settings.data_dir), StoreAlarm()
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         keyring = folder.keyring().ensure()
-        writer = folder.open_writer(f"demo-{os.getpid()}", inline=order.fast)
+        writer = folder.open_writer(f"demo-{os.getpid()}", on_trouble=alarm, inline=order.fast)
     except AuditError as error:
         raise StorageError(str(error)) from error
     except OSError as error:
@@ -175,6 +176,7 @@ def _prepared(order: DemoOrder, settings: Settings, console: Console) -> _Stage:
             voice=voice,
             writer=writer,
             book=book,
+            alarm=alarm,
         ),
         folder=folder,
         seed=order.seed,
