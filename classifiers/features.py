@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
+from itertools import pairwise
 
-VERSION = "1"
+VERSION = "2"
 """Of this file's behaviour; a model trained for another version is refused."""
 CLASSES_FILE = "word_classes.txt"
 MAX_WORD = 30
@@ -34,7 +35,7 @@ _JOIN = {
 _ONE = {
     "cannot": "cant", "cand": "cant", "wont": "wont", "aint": "isnt", "im": "i am", "ive": "i have", "hes": "he is",
     "shes": "she is", "its": "it is", "theyre": "they are", "theres": "there is", "thats": "that is",
-    "whats": "what is", "youre": "you are", "weve": "we have", "gonna": "going to", "wanna": "want to",
+    "whats": "what is", "whos": "who is", "heres": "here is", "wheres": "where is", "lets": "let us", "youre": "you are", "weve": "we have", "gonna": "going to", "wanna": "want to",
     "gotta": "got to", "dunno": "dont know", "kinda": "kind of", "sorta": "sort of", "ya": "ya", "breathin": "breathing",
     "del": "de el", "al": "a el", "dying": "dying", "mum": "mom", "mummy": "mommy", "diarrhoea": "diarrhea",
 }  # fmt: skip
@@ -64,7 +65,7 @@ _FILLER = frozenset(
         "ok",
     ]
 )
-_STOP = _FILLER | frozenset(
+STOP = _FILLER | frozenset(
     [
         "the",
         "a",
@@ -165,6 +166,7 @@ _STOP = _FILLER | frozenset(
         "ya",
     ]
 )
+_ENGLISH_SUBJECT = frozenset(["i", "he", "she", "it", "they", "we", "my", "there", "his", "her"])
 _SUBJECT = frozenset(
     [
         "i",
@@ -180,11 +182,8 @@ _SUBJECT = frozenset(
         "her",
         "yo",
         "ella",
-        "el",
-        "mi",
         "me",
         "le",
-        "su",
         "tengo",
         "tiene",
     ]
@@ -447,13 +446,15 @@ def _fold(character: str) -> str:
 def _raw_words(text: str) -> list[Word]:
     found: list[Word] = []
     letters: list[str] = []
-    start, broke, comma = 0, True, False
+    start, broke, comma, apostrophe = 0, True, False, 0
     for at, character in enumerate(text + " "):
         if character.isascii():
             folded = character.lower() if character.isalnum() else ""
             if character == "'" and letters:
+                apostrophe = len(letters)
                 continue
         elif character in "’`´" or unicodedata.combining(character):
+            apostrophe = len(letters) if character in "’`´" else apostrophe
             continue
         else:
             folded = _fold(character)
@@ -468,7 +469,10 @@ def _raw_words(text: str) -> list[Word]:
             continue
         if letters:
             word = "".join(letters)[:MAX_WORD]
+            if apostrophe > 1 and apostrophe == len(letters) - 1 and letters[-1] == "s" and word not in _ONE:
+                word = word[:-1]
             letters.clear()
+            apostrophe = 0
             for piece in _ONE.get(word, word).split():
                 found.append(Word(piece, start, at, broke, comma))
                 broke = comma = False
@@ -603,7 +607,7 @@ def marks_of(words: Sequence[Word]) -> list[str]:
                     break
                 if texts[last] in _SUBJECT and seen >= 1 and texts[last - 1] not in _OPENING:
                     break
-                seen += texts[last] not in _STOP and texts[last] not in _OPENING
+                seen += texts[last] not in STOP and texts[last] not in _OPENING
                 last += 1
             for i in range(at + 1, last):
                 scopes[i].add("n")
@@ -618,9 +622,17 @@ def _answering(words: Sequence[Word], at: int) -> bool:
     if at + 1 >= len(words):
         return False
     following = words[at + 1]
-    if words[at].text == "no" and (following.text in _SUBJECT or following.after_comma):
+    if words[at].text == "no" and (following.text in _ENGLISH_SUBJECT or following.after_comma):
         return at == 0 or words[at].after_break
     return following.text in _NOT_NEGATING
+
+
+def _forms(word: str) -> tuple[str, ...]:
+    """Regular other forms of a word; some do not exist, which costs nothing."""
+    if len(word) < 3 or not word.isalpha():
+        return ()
+    stem = word[:-1] if word.endswith("e") else word
+    return (word + "s", word + "es", stem + "ed", stem + "ing")
 
 
 class WordClasses:
@@ -640,6 +652,9 @@ class WordClasses:
                 elif key:
                     group = self.phrases.setdefault(key[0], {})
                     group[key] = (*group.get(key, ()), name.strip())
+        for word, names in list(self.single.items()):
+            for form in _forms(word):
+                self.single.setdefault(form, names)
 
     @classmethod
     def load(cls) -> "WordClasses":
@@ -734,7 +749,10 @@ _SHORT = 6
 def answer_of(words: Sequence[Word]) -> str:
     """How an answer begins: yes, no, both, unsure, or other; with a plus when more than a few words follow."""
     texts = [w.text for w in words if w.text not in ("um", "uh", "er", "oh", "well", "pues", "bueno", "eh")][:5]
-    pairs = {" ".join(texts[i : i + 2]) for i in range(len(texts) - 1)} | {" ".join(texts[:3])}
+    spoken = [w.text for w in words][:6]
+    pairs = {" ".join(texts[i : i + 2]) for i in range(len(texts) - 1)} | {
+        " ".join(spoken[i : i + 2]) for i in range(len(spoken) - 1)
+    }
     yes = any(t in _YES for t in texts[:2]) or bool(pairs & _YES_TWO)
     no = any(t in _NO for t in texts[:2]) or bool(pairs & _NO_TWO)
     if pairs & {"not sure", "dont know", "no se", "hard to", "i guess"}:
@@ -747,9 +765,9 @@ def answer_of(words: Sequence[Word]) -> str:
 def question_features(answer: str, question: Sequence[Word], classes: WordClasses) -> list[str]:
     """The question just asked, crossed with how the answer begins."""
     texts = [w.text for w in question[-QUESTION_WORDS:]]
-    content = [t for t in texts if t not in _STOP]
+    content = [t for t in texts if t not in STOP]
     names = [f"q{answer}:{t}" for t in content]
-    names += [f"q{answer}:{a} {b}" for a, b in zip(content, content[1:], strict=False)]
+    names += [f"q{answer}:{a} {b}" for a, b in pairwise(content)]
     names += [f"q{answer}@{name}" for name, _, _ in classes.find(texts)]
     names.append(f"q{answer}")
     return names
@@ -764,19 +782,21 @@ def extract(words: Sequence[Word], marks: Sequence[str], classes: WordClasses) -
         mark = marks[i]
         if text in _FILLER:
             continue
-        add(Feature(f"w{mark}:{text}", i, i + 1))
+        if text not in STOP:
+            add(Feature(f"w{mark}:{text}", i, i + 1))
         if len(text) >= 4 and text[0] != "#":
             padded = f"<{text}>"
             for size in (4, 5) if len(text) > 4 else (4,):
                 for at in range(len(padded) - size + 1):
                     add(Feature(f"c{mark}:{padded[at : at + size]}", i, i + 1))
     spoken = [i for i, t in enumerate(texts) if t not in _FILLER]
-    for a, b in zip(spoken, spoken[1:], strict=False):
-        add(Feature(f"b{marks[b]}:{texts[a]} {texts[b]}", a, b + 1))
+    for a, b in pairwise(spoken):
+        if texts[a] not in STOP or texts[b] not in STOP:
+            add(Feature(f"b{marks[b]}:{texts[a]} {texts[b]}", a, b + 1))
     for a, b, c in zip(spoken, spoken[1:], spoken[2:], strict=False):
         add(Feature(f"t{marks[c]}:{texts[a]} {texts[b]} {texts[c]}", a, c + 1))
-    content = [i for i in spoken if texts[i] not in _STOP]
-    for a, b in zip(content, content[1:], strict=False):
+    content = [i for i in spoken if texts[i] not in STOP]
+    for a, b in pairwise(content):
         if b > a + 1:
             add(Feature(f"s{marks[b]}:{texts[a]} {texts[b]}", a, b + 1))
     for a, b in zip(content, content[2:], strict=False):
@@ -784,7 +804,7 @@ def extract(words: Sequence[Word], marks: Sequence[str], classes: WordClasses) -
     position, rank = {}, 0
     for i, text in enumerate(texts):
         position[i] = rank
-        rank += text not in _STOP
+        rank += text not in STOP
     seen = [(f"{marks[last - 1]}@{name}", first, last) for name, first, last in classes.find(texts)]
     for i, (name, first, last) in enumerate(seen):
         add(Feature(f"k{name}", first, last))

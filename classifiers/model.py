@@ -33,6 +33,8 @@ WINDOW, STEP = 16, 8
 """Words per window of a text, and how far the next one starts."""
 MAX_WORDS = 4_000
 """Words judged of one text; what lies beyond is not looked at (no final is a tenth as long)."""
+BARE_WORDS = 6
+"""An answer of at most so many words to a question is judged by the question."""
 TOP = 6
 SCALE = {"w": 0.7, "b": 0.5, "s": 0.5, "t": 0.3, "g": 0.3, "c": 0.2, "k": 1.5, "p": 1.0, "q": 1.0}
 """By the first letter of a feature's name: how much one sighting counts. Classes carry over to words never seen; pieces
@@ -71,14 +73,22 @@ class Head:
     weights: "array[int]"
     scale: float
     bias: float
-    slope: float
-    offset: float
+    curve: tuple[float, float]
+    """Slope and offset of the calibration."""
     threshold: float
+    bare_curve: tuple[float, float]
+    bare_threshold: float
+    """The same for bare answers to a question, where one word carries everything."""
 
-    def probability(self, total: int | float) -> float:
+    def probability(self, total: float, bare: bool = False) -> float:
         """Calibrated 0..1 for a sum of stored weights."""
-        x = self.slope * (total * self.scale + self.bias) + self.offset
+        slope, offset = self.bare_curve if bare else self.curve
+        x = slope * (total * self.scale + self.bias) + offset
         return 1.0 / (1.0 + math.exp(-x)) if x >= -700 else 0.0
+
+    def limit(self, bare: bool = False) -> float:
+        """The threshold that counts."""
+        return self.bare_threshold if bare else self.threshold
 
 
 def feature_id(name: str) -> int:
@@ -86,17 +96,24 @@ def feature_id(name: str) -> int:
     return zlib.crc32(name.encode("utf-8", "surrogatepass"))
 
 
+def is_bare(words: Sequence[Word], question: str) -> bool:
+    """Whether these words are a short answer to a question, which has a threshold of its own."""
+    return bool(question.strip()) and len(words) <= BARE_WORDS
+
+
 def norm(squares: float) -> float:
     """What the sum of a window's weights is divided by, from the sum of its squared sightings."""
-    return max(squares, 1e-9) ** 0.25
+    return math.sqrt(math.sqrt(max(squares, 1e-9)))
 
 
 class UrgencyModel:
     """The model, read once per process. Immutable; judging is free of state."""
 
     def __init__(self, payload: bytes, version: str, classes: WordClasses) -> None:
-        """Raises:
-        ModelFileError: header and content do not fit together.
+        """Read the content of a model file.
+
+        Raises:
+            ModelFileError: header and content do not fit together.
         """
         try:
             length = int.from_bytes(payload[:4], "little")
@@ -114,10 +131,19 @@ class UrgencyModel:
             heads = []
             for name in ("urgent", "emergency"):
                 h = header[name]
+                curve, threshold = (float(h["slope"]), float(h["offset"])), float(h["threshold"])
+                bare = (float(h.get("bare_slope", curve[0])), float(h.get("bare_offset", curve[1])))
                 heads.append(
-                    Head(_array("h", body[at : at + 2 * count]), h["scale"], h["bias"], h["slope"], h["offset"],
-                         h["threshold"])
-                )  # fmt: skip
+                    Head(
+                        weights=_array("h", body[at : at + 2 * count]),
+                        scale=float(h["scale"]),
+                        bias=float(h["bias"]),
+                        curve=curve,
+                        threshold=threshold,
+                        bare_curve=bare,
+                        bare_threshold=float(h.get("bare_threshold", threshold)),
+                    )
+                )
                 at += 2 * count
             self._urgent, self._emergency = heads
             self._category_rows = _array("b", body[at:])
@@ -178,8 +204,9 @@ class UrgencyModel:
         if best is None:
             return ModelVerdict(0.0, False, False, Category.NONE, (), self.version)
         total, start, seen, size = best
-        score = self._urgent.probability(total)
-        urgent = score >= self._urgent.threshold
+        bare = is_bare(words, question)
+        score = self._urgent.probability(total, bare)
+        urgent = score >= self._urgent.limit(bare)
         emergency_score = self._emergency.probability(emergency)
         top, spans = self._reasons(seen, words[start : start + WINDOW])
         return ModelVerdict(

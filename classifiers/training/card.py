@@ -8,7 +8,7 @@ import numpy as np
 from classifiers.levels import Level
 from classifiers.model import ModelVerdict, UrgencyModel
 from classifiers.training import fit
-from classifiers.training.corpus import FOLDS, TEST_SHARE
+from classifiers.training.corpus import ALIKE, FOLDS, TEST_SHARE
 from classifiers.training.fit import Trained
 from classifiers.training.generate import Example
 from classifiers.training.score import wilson
@@ -61,13 +61,16 @@ def _held_out(examples: Sequence[Example], trained: Trained) -> list[str]:
         ("bare answers that mean nothing", False, ("answer",)),
     ):
         rows = [i for i, e in enumerate(examples) if e.line.urgent is urgent and e.how in hows and e.line.fold >= 0]
-        hits = int(np.count_nonzero(scores[rows] >= trained.thresholds[0]))
+        limit = np.where(trained.bare[rows], trained.thresholds[1], trained.thresholds[0])
+        hits = int(np.count_nonzero(scores[rows] >= limit))
         out.append(f"| {name} | {_share(hits, len(rows))} |")
     return out
 
 
 def _sweep(examples: Sequence[Example], trained: Trained) -> list[str]:
-    rows = [i for i, e in enumerate(examples) if e.how in ("written", "noisy") and e.line.fold >= 0]
+    rows = [
+        i for i, e in enumerate(examples) if e.how in ("written", "noisy") and e.line.fold >= 0 and not trained.bare[i]
+    ]
     urgent = np.array([examples[i].line.urgent for i in rows])
     scores = trained.urgent_scores[rows]
     out = ["| threshold | sensitivity | false alarms |", "|---|---|---|"]
@@ -132,11 +135,16 @@ def write(examples: Sequence[Example], trained: Trained, model: UrgencyModel) ->
         f"copies. One family in {TEST_SHARE} of every section is test "
         f"({sum(f == -1 for f in families.values())} families, {len(test):,} examples); the rest are training and "
         f"validation in {FOLDS} parts: each part is scored by a model fitted without it, and those scores calibrate "
-        "(Platt) and set the thresholds. Copies take their surroundings from their own part only.",
+        "(Platt) and set the thresholds. Copies take their surroundings from their own part only; families that share a "
+        f"line with {ALIKE:.0%} of the content words in common stay together, wherever they were written, and such families are never test (the "
+        "plainest words for a thing; the test families are the rarer ways to say it). Part of the harmless "
+        "lines was written after seeing which harmless training lines were taken for urgent.",
         "",
         f"Threshold: least cost where a miss costs {fit.COST_OF_MISS} false alarms, but with at most "
         f"{fit.ROUTINE_CAP:.1%} alarms on ordinary routine speech and {fit.ALIKE_CAP:.0%} on hard negatives, each "
-        f"with its copies. Chosen: urgent at {trained.thresholds[0]:g}, emergency at {trained.thresholds[1]:g}. With "
+        f"with its copies. Bare answers to a question (six words or fewer) have a calibration and a threshold of their "
+        f"own, with at most {fit.ANSWER_CAP:.0%} alarms on harmless ones. Chosen: urgent at {trained.thresholds[0]:g}, bare "
+        f"answers at {trained.thresholds[1]:g}, emergency at {trained.thresholds[2]:g}. With "
         "these caps the limits on false alarms decide, not the cost: the model is the second layer, and speaks only "
         "when it is sure.",
         "",

@@ -23,21 +23,28 @@ from threadpoolctl import threadpool_limits
 
 from classifiers import features
 from classifiers.levels import Category, Level
-from classifiers.model import FORMAT, SCALE, WEIGHTS_FILE, WINDOW, feature_id, norm, starts
+from classifiers.model import FORMAT, SCALE, WEIGHTS_FILE, WINDOW, feature_id, is_bare, norm, starts
 from classifiers.training.corpus import FOLDS
 from classifiers.training.generate import Example
 
 COST_OF_MISS = 20
 """A missed emergency costs as much as so many false alarms."""
-ROUTINE_CAP = 0.005
-"""At most this share of ordinary routine lines may alarm, whatever the cost says."""
+ROUTINE_CAP = 0.01
+"""At most this share of ordinary routine speech may alarm, misheard copies and longer turns counted, whatever the cost
+says: single lines as written then alarm well below it."""
 ALIKE_CAP = 0.04
 """At most this share of the hard negatives may alarm."""
+ANSWER_CAP = 0.01
+"""At most this share of harmless bare answers may alarm."""
 EMERGENCY_CAP = 0.005
 """At most this share of harmless lines may be called emergency_now."""
-ORDINARY = frozenset(["admin", "complaint", "info", "smalltalk", "answer", "answer_harmless", "calm_relative"])
+ALIKE = frozenset(
+    ["negated", "past", "longterm", "hypothetical", "other", "figurative", "names", "resolved", "scary_mild",
+     "negtemplate", "hyptemplate", "othertemplate", "nametemplate"]
+)  # fmt: skip
+"""Kinds of hard negatives; every other harmless line is ordinary routine speech."""
 C_URGENT, C_EMERGENCY, C_CATEGORY = 1.0, 0.7, 2.0
-HARMLESS_WEIGHT = 2.0
+HARMLESS_WEIGHT = 3.0
 """Harmless examples weigh more: on the line most words are harmless."""
 MAX_FEATURES = 42_000
 FAMILIES = 2
@@ -128,7 +135,8 @@ def common(table: Table, rows: Ints) -> Ints:
         (np.ones(len(families)), (families, np.arange(len(families)))), shape=(len(number), len(families))
     ) @ (table.whole[rows] > 0).astype(np.float64)
     counts = np.asarray((present > 0).sum(axis=0)).ravel()
-    kept = np.flatnonzero(counts >= FAMILIES)
+    asked = np.array([name[0] == "q" for name in table.names])
+    kept = np.flatnonzero((counts >= FAMILIES) | (asked & (counts >= 1)))
     if len(kept) > MAX_FEATURES:
         kept = np.sort(kept[np.argsort(-counts[kept], kind="stable")[:MAX_FEATURES]])
     return kept
@@ -206,7 +214,10 @@ class Trained:
     version: str
     urgent_scores: Floats
     """Held-out, calibrated; NaN for test rows."""
-    thresholds: tuple[float, float]
+    thresholds: tuple[float, float, float]
+    """Urgent, urgent for bare answers, emergency."""
+    bare: Any
+    """Which examples are bare answers to a question."""
     feature_names: list[str]
     weights: Floats
 
@@ -216,30 +227,35 @@ def train(examples: Sequence[Example], classes: features.WordClasses, say: Calla
     table = tabulate(examples, classes)
     dev = table.fold >= 0
     say(f"{len(examples)} examples, {len(table.names)} features seen")
-    ordinary = np.array([e.line.kind in ORDINARY and not e.line.urgent for e in examples])
-    alike = np.array([not e.line.urgent for e in examples]) & ~ordinary
+    harmless = np.array([not e.line.urgent for e in examples])
+    alike = np.array([e.line.kind in ALIKE for e in examples]) & harmless
+    bare = np.array([is_bare(features.words_of(e.text), e.question) for e in examples])
     columns = common(table, np.flatnonzero(dev))
     whole = normed(table.whole, columns)
     heads: dict[str, dict[str, float]] = {}
     fitted: dict[str, Fitted] = {}
     calibrated: dict[str, Floats] = {}
     for name, y, c, caps in (
-        ("urgent", table.urgent, C_URGENT, [(ordinary, ROUTINE_CAP), (alike, ALIKE_CAP)]),
-        ("emergency", table.emergency, C_EMERGENCY, [(ordinary | alike, EMERGENCY_CAP)]),
+        ("urgent", table.urgent, C_URGENT, [(harmless & ~alike & ~bare, ROUTINE_CAP), (alike & ~bare, ALIKE_CAP)]),
+        ("emergency", table.emergency, C_EMERGENCY, [(harmless, EMERGENCY_CAP)]),
     ):
         say(f"head {name}")
         raw = held_out(table, y, c, say)
-        slope, offset = platt(raw[dev], y[dev], table.weight[dev])
-        p = 1 / (1 + np.exp(-np.clip(slope * np.nan_to_num(raw) + offset, -40, 40)))
-        threshold = choose(p[dev], y[dev], table.weight[dev], [(m[dev], cap) for m, cap in caps])
         fitted[name] = _fit(whole[dev], y[dev], table.weight[dev], c)
-        heads[name] = {"bias": round(fitted[name].bias, 6), "slope": slope, "offset": offset, "threshold": threshold}
-        calibrated[name] = np.where(dev, p, math.nan)
+        heads[name] = {"bias": round(fitted[name].bias, 6)}
+        calibrated[name] = np.full(len(y), math.nan)
+        parts = [("", dev & ~bare, caps), ("bare_", dev & bare, [(harmless, ANSWER_CAP)])]
+        for prefix, rows, limits in parts if name == "urgent" else [("", dev, caps)]:
+            slope, offset = platt(raw[rows], y[rows], table.weight[rows])
+            p = 1 / (1 + np.exp(-np.clip(slope * raw[rows] + offset, -40, 40)))
+            calibrated[name][rows] = p
+            threshold = choose(p, y[rows], table.weight[rows], [(mask[rows], cap) for mask, cap in limits])
+            heads[name] |= {prefix + "slope": slope, prefix + "offset": offset, prefix + "threshold": threshold}
     say("categories")
     kinds = [c for c in Category if c not in (Category.NONE, Category.CLASSIFIER_FAILED)]
     urgent_rows = np.flatnonzero(dev & (table.urgent > 0))
     x = whole[urgent_rows]
-    which = [examples[i].line.category for i in urgent_rows]
+    which = [examples[int(i)].line.category for i in urgent_rows]
     rows8, scales, biases = [], [], []
     for kind in kinds:
         y = np.array([float(k is kind) for k in which])
@@ -274,7 +290,12 @@ def train(examples: Sequence[Example], classes: features.WordClasses, say: Calla
         payload=payload,
         version=f"{FORMAT}.{features.VERSION}+{sha256(payload).hexdigest()[:12]}",
         urgent_scores=calibrated["urgent"],
-        thresholds=(heads["urgent"]["threshold"], heads["emergency"]["threshold"]),
+        thresholds=(
+            heads["urgent"]["threshold"],
+            heads["urgent"]["bare_threshold"],
+            heads["emergency"]["threshold"],
+        ),
+        bare=bare,
         feature_names=[table.names[i] for i in columns],
         weights=fitted["urgent"].weights,
     )

@@ -13,7 +13,7 @@ from classifiers.levels import Category, Level
 from classifiers.training.corpus import Line, divide, questions, slots, templates, written
 
 SEED = "triage-1"
-PER_TEMPLATE = 10
+PER_TEMPLATE, PER_HARMLESS_TEMPLATE = 12, 40
 PER_ANSWER = 6
 
 
@@ -137,9 +137,8 @@ _TAILS = ("and i wasn't sure what to do", "that's why i'm calling", "and yeah", 
           "what should i do", "so i thought i'd call", "can you help me", "please", "you know", "and that's it",
           "no sé qué hacer", "gracias", "por favor", "is that okay", "should i come in", "what do you think", "um")  # fmt: skip
 _FILLERS = ("um", "uh", "like", "you know", "er", "well", "i mean", "este", "eh")
-_DROPPED = frozenset(
-    "a an the is are am to of my his her it i he she and in on at el la un una de en me se que los".split()
-)
+_SMALL = "a an the is are am to of my his her it i he she and in on at el la un una de en me se que los"
+_DROPPED = frozenset(_SMALL.split())
 _HEARD = {
     "chest": ("chess", "just", "jest"), "breathe": ("breath", "breed", "breeze"), "breathing": ("breeding", "breath in"),
     "breath": ("breathe", "breast"), "pain": ("pane", "pay in", "paint"), "heart": ("hard", "hurt", "art"),
@@ -238,7 +237,12 @@ def examples(lines: Sequence[Line] | None = None) -> list[Example]:
         made: list[tuple[Line, str]] = [(line, "written") for line in written()]
         for template in templates():
             rng = random.Random(f"{SEED}|{template.family}|{template.text}")
-            texts = sorted({_fill(template, values, rng) for _ in range(PER_TEMPLATE)})
+            texts = sorted(
+                {
+                    _fill(template, values, rng)
+                    for _ in range(PER_TEMPLATE if template.level.urgent else PER_HARMLESS_TEMPLATE)
+                }
+            )
             made += [(replace(template, text=text), "template") for text in texts]
         for question in questions():
             rng = random.Random(f"{SEED}|{question.family}|{question.text}")
@@ -269,8 +273,8 @@ def _copies(line: Line, how: str, harmless: Sequence[Line], asked: Sequence[str]
     rng = random.Random(f"{SEED}|{line.family}|{line.text}|{line.question}")
     if how == "answer":
         return [
-            Example(line, line.text, line.question, "answer", 0.35),
-            Example(line, noisy(line.text, rng), line.question, "answer", 0.15),
+            Example(line, line.text, line.question, "answer", 0.7),
+            Example(line, noisy(line.text, rng), line.question, "answer", 0.3),
         ]
     share = 1.0 if how == "written" else 0.35
     question = line.question

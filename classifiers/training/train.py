@@ -6,7 +6,7 @@ from pathlib import Path
 
 from classifiers.features import CLASSES_FILE, WordClasses
 from classifiers.model import MANIFEST_FILE, WEIGHTS_FILE, UrgencyModel
-from classifiers.training import fit, generate
+from classifiers.training import card, fit, generate
 
 HOME = Path(__file__).resolve().parents[1]
 
@@ -31,8 +31,6 @@ def main(arguments: list[str] | None = None) -> int:
         return 0 if same else 1
     (folder / WEIGHTS_FILE).write_bytes(fit.packed(trained.payload))
     (folder / MANIFEST_FILE).write_text(fit.manifest(trained, classes_text), encoding="utf-8")
-    from classifiers.training import card
-
     text = card.write(found, trained, UrgencyModel.load())
     (HOME / "MODEL_CARD.md").write_text(text, encoding="utf-8")
     print(f"thresholds {trained.thresholds}; {len(trained.payload)} bytes, {len(fit.packed(trained.payload))} packed")
