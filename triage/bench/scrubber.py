@@ -22,7 +22,7 @@ _KEPT = rf"""
   | (?<="ts":) \d{{10}} (?:\.\d{{1,9}})? (?!\d)
   | (?<![\d.+]) (?:{_OCTET}\.){{3}}{_OCTET} (?:/\d{{1,2}}(?!\d))? (?::\d{{1,5}}(?!\d))? (?![\d.])
 """
-_DIGITS = r"\+? \(? \d (?: [\s().\-/_]{0,2} \d ){5,}"
+_DIGITS = r"\+? \(? \d (?: [\s().\-/_]{0,3} \d ){5,}"
 """Six digits or more, with the marks that people and switches put between them."""
 _NUMBERS = re.compile(f"(?P<kept>{_KEPT}) | (?P<number>{_DIGITS})", re.VERBOSE)
 
