@@ -128,7 +128,7 @@ async def barge_in(
         for deed in said[call]:
             end = tape.old_sound_ends(found, deed.onset)
             if end is not None:
-                stops.append((end - deed.onset) * 1000 / RATE)
+                stops.append(max(0, end - deed.onset) * 1000 / RATE)
             onset, word = call.at_s(deed.onset), call.at_s(deed.first_word_ends)
             busy = [(began, end) for began, end in (*model.work, *voice.work) if began < onset and end > word]
             works += [1000 * (end - word) for _, end in busy] if at_once == 1 else []
@@ -212,7 +212,7 @@ async def greeting(repeats: int, at_once: int, *, virtual: bool = False) -> list
         clips = tape.clips(call.line.let_out(), house.clips)
         end = tape.old_sound_ends([s for s in clips if s.start < onset], onset)
         if end is not None:
-            stops.append((end - onset) * 1000 / RATE)
+            stops.append(max(0, end - onset) * 1000 / RATE)
         heard += bool(call.words_heard) and call.live.listening.text_of(1) != ""
     house.close()
     return [

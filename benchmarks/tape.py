@@ -14,6 +14,8 @@ from triage.ports import RATE, Pcm, SpokenWord
 
 SHORTEST = 16
 """Samples (1 ms); a shorter run of our sound is not looked for."""
+EARLY = RATE // 50
+"""Samples (20 ms) before the onset in which a pause still belongs to it."""
 KEY = 64
 """Samples by which a clip is found."""
 
@@ -146,7 +148,10 @@ def _same(a: Pcm, b: Pcm) -> int:
 
 
 def old_sound_ends(found: Sequence[Stretch], onset: int) -> int | None:
-    """Where everything that had begun before `onset` is heard no more; None when nothing of ours was audible then."""
+    """Where everything that had begun before `onset` is heard no more; None when nothing of ours was audible then.
+
+    The detector may hear a voice a moment before it is loud enough for us to say that it has begun.
+    """
     old = [s for s in found if s.start < onset]
-    audible = any(start <= onset < end for s in old for start, end in s.parts)
+    audible = any(start <= onset < end + EARLY for s in old for start, end in s.parts)
     return max(s.end for s in old) if audible else None
