@@ -171,6 +171,7 @@ class MediaSession:
             return None
         if event is None:
             return None
+        self._next_frame()  # a key takes the place of the audio, which goes on behind it (RFC 4733)
         return self._out.packet(setup.events_type, event[0], marker=event[1], timestamp=self._key_stamp)
 
     def _audio(self, setup: MediaSetup) -> bytes:
