@@ -1,0 +1,1 @@
+"""The room side of the bench: LiveKit's RPC over Redis, and one participant in a room for each call."""
