@@ -54,6 +54,7 @@ class NurseSide:
         """A call-back was booked with the caller."""
         self._told: list[str] = []
         self._tools: dict[str, ToolResult] = {}
+        self._order: fx.SendPacket | None = None
         self._version = 0
         self._callbacks = 0
 
@@ -61,6 +62,7 @@ class NurseSide:
 
     def send_packet(self, order: fx.SendPacket) -> None:
         """Make or renew the packet and put it on the desk."""
+        self._order = order
         self._version += 1
         assessment, words, turn = self._listening.gravest or (None, "", self._listening.turn)
         packet = make_packet(
@@ -146,9 +148,14 @@ class NurseSide:
             self._mark(mark, at_ns, _SOURCES.get(signal.source, Source.OWN_CLOCK), signal.attempt)
 
     def tool_done(self, name: str, result: ToolResult) -> None:
-        """A tool's result, also of one that ran on detached."""
+        """A tool's result; of one that ran on detached the nurse hears by a renewed packet."""
         self._tools[name] = result
         self.booked = self.booked or (name == "book_callback" and result.ok)
+        if self._order is not None:
+            try:
+                self.send_packet(self._order)
+            except Exception as error:  # the nurse has the packet before it
+                self._recorder.note_error("packet", type(error).__name__)
 
     # --- what it sees
 

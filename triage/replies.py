@@ -127,13 +127,8 @@ class Replies:
             if draft.plan.tool is not None and not await self._run_tool(draft, draft.plan.tool):
                 draft.plan = draft.plan.otherwise or draft.plan
             sentences = await self._word(generation, draft, model)
-        except StageError as error:
-            self.recorder.note_error(error.stage, error.code)
-            self.tell(self._failure("MakeReply", error.stage, generation))
-            return
         except Exception as error:
-            self.recorder.note_error("llm", type(error).__name__)
-            self.tell(self._failure("MakeReply", "llm", generation))
+            self.tell(self._failure("MakeReply", self._note(error, "llm"), generation))
             return
         if not sentences:
             self._commit(generation)
@@ -219,8 +214,8 @@ class Replies:
             nonlocal worked
             try:
                 result = await self.tools.call(call.name, call.arguments)
-            except StageError as error:
-                self.recorder.note_error(error.stage, error.code)
+            except Exception as error:
+                self._note(error, "tools")
                 result = ToolResult(ok=False)
             self.recorder.write(
                 Stage.TOOL,
@@ -294,8 +289,8 @@ class Replies:
                     self.observe(Measured(at_ns=self.now_ns(), name="tts", ms=(self.now_ns() - began_ns) / 1e6))
                 self.playout.extend(order.playback, chunk.pcm, chunk.words)
             self.playout.finish(order.playback)
-        except StageError as error:
-            self.recorder.note_error(error.stage, error.code)
+        except Exception as error:
+            self._note(error, "tts")
             self._voice_failed(order, saying, nothing_yet=first)
         finally:
             if (close := getattr(stream, "aclose", None)) is not None:
@@ -315,6 +310,12 @@ class Replies:
         self._closed = max(self._closed, generation)
         for task in tuple(self._voices.pop(generation, ())):
             task.cancel()
+
+    def _note(self, error: Exception, stage: str) -> str:
+        """Write down what broke, in fixed wording; returns the stage. An engine may break in ways it did not promise."""
+        stage, code = (error.stage, error.code) if isinstance(error, StageError) else (stage, type(error).__name__)
+        self.recorder.note_error(stage, code)
+        return stage
 
     def _failure(self, effect: str, stage: str, generation: int) -> ev.EffectFailed:
         return ev.EffectFailed(at_ns=self.now_ns(), effect=effect, stage=stage, generation=generation)

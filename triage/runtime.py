@@ -383,9 +383,17 @@ class Runtime:
             self.tell(ev.EffectFailed(at_ns=self.now_ns(), effect=effect, stage=stage))
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        """Run something in the call's TaskGroup; what it lets escape ends the call, so it must catch its own errors."""
+        """Run something in the call's TaskGroup. What it lets escape is written down and ends nothing but itself."""
         assert self._group is not None
-        return self._group.create_task(work)
+        task = self._group.create_task(self._contained(work))
+        task.add_done_callback(lambda _: work.close())  # cancelled before it began, it was never awaited
+        return task
+
+    async def _contained(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception as error:
+            self._rooms.record.note_error("task", type(error).__name__)
 
     def _spawn(self, work: Coroutine[Any, Any, None], effect: fx.Effect) -> None:
         async def guarded() -> None:
@@ -393,6 +401,8 @@ class Runtime:
                 await work
             except StageError as error:
                 self._failed(effect, error.stage, error.code)
+            except Exception as error:
+                self._failed(effect, "runtime", type(error).__name__)
 
         self.spawn(guarded())
 

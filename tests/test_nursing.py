@@ -1,0 +1,182 @@
+"""Promise: the nurse reads the caller's own words before saying hello, under a code that gives nothing away, and every time is sourced."""
+
+import json
+
+import pytest
+
+from fsm import effects as fx
+from fsm import events as ev
+from fsm.states import Reason, RungKind
+from tests.calls import CHEST, CLIPS, Call, Rung, answers, leaves, rules, rung, says
+from triage.demo.patient import Cue
+from triage.lines.nurse_phones import Behaviour, NursePhone
+from triage.ports import RATE
+from triage.tools import FakeTools
+from triage.trace import CallbackOpened, HandoffClock, PacketMade, Said, StepTaken
+
+SILENT = {"nurse": NursePhone(Behaviour.SILENT)}
+ORDER = ["t_word_end", "t_final", "t_assessed", "t_clip_audible", "t_refer_sent"]
+
+
+@pytest.fixture(scope="module")
+def call() -> Rung:
+    """An answered question, then danger; a nurse takes the call."""
+    script = [says("sore_no"), answers("ask.callback", "sore_number"), says(CHEST, Cue.AT, 22.0), leaves(40)]
+    return Call(script=script).ring()
+
+
+def test_the_packet_is_there_the_moment_the_flag_fires(call: Rung) -> None:
+    (made,) = call.of(PacketMade)
+    assert call.position(made.at_ns) - call.urgent_at <= RATE // 10
+    answered = next(mark for mark in call.of(HandoffClock) if mark.mark == "t_answered")
+    assert made.at_ns < answered.at_ns
+
+
+def test_the_packet_has_the_callers_words_and_what_was_not_asked(call: Rung) -> None:
+    packet = call.packets[0]
+    told = json.dumps([dict(part) for part in (packet.situation, packet.background, packet.assessment)])
+    assert "pain in my chest" in told and "not asked" in told and "0142" in told
+    assert (packet.reason, packet.level, packet.category, packet.rank) == ("urgent", "nurse_now", "chest", 500)
+    assert packet.recommendation["ask"] == "nurse now"
+
+
+def test_the_code_travels_and_opens_the_packet_and_stands_in_no_record(call: Rung) -> None:
+    (asked,) = call.line.asked
+    assert call.desk.claim(asked.code) == call.packets[0]
+    assert len(asked.code) >= 16 and asked.code not in json.dumps([r.content.payload for r in call.records()])
+    other = Call(script=[leaves(0.5)]).ring()
+    assert other.living.call.nursing.code != asked.code
+
+
+def test_every_mark_of_the_clock_is_reported_in_order_with_its_source(call: Rung) -> None:
+    marks = {mark.mark: mark for mark in call.of(HandoffClock)}
+    assert set(ORDER) <= set(marks)
+    times = [marks[name].at_ns for name in (*ORDER[:3], "t_refer_accepted", "t_ringing", "t_answered", "t_person")]
+    assert times == sorted(times) and times[0] > 0
+    assert {marks[name].source for name in ORDER} == {"own clock"}
+    assert {marks[name].source for name in ("t_refer_accepted", "t_ringing", "t_answered", "t_person")} == {"carrier"}
+    recorded = {p["event"]: p["at_ns"] for p in call.payloads("handoff") if "at_ns" in p}
+    assert recorded == {name: mark.at_ns for name, mark in marks.items()}
+    assert call.measured("nurse_handoff") == [pytest.approx((marks["t_answered"].at_ns - marks["t_final"].at_ns) / 1e6)]
+    assert call.measured("nurse_person") == [pytest.approx((marks["t_person"].at_ns - marks["t_final"].at_ns) / 1e6)]
+
+
+def test_nothing_is_marked_that_nobody_reported() -> None:
+    call = Call(script=[says(CHEST, Cue.AT, 1.0), leaves(12)], phones=SILENT).ring()
+    marks = {mark.mark for mark in call.of(HandoffClock)}
+    assert marks & {"t_ringing", "t_answered", "t_person"} == set()
+    assert call.measured("nurse_handoff") == call.measured("nurse_person") == []
+
+
+def test_a_hand_off_that_is_not_urgent_has_no_final_to_count_from() -> None:
+    call = Call(script=[says("asks_person")], judge=rules()).ring()
+    assert call.finished.outcome == "nurse_bridged"
+    assert "t_final" not in {mark.mark for mark in call.of(HandoffClock)}
+    assert call.measured("nurse_handoff") == []
+
+
+def test_the_packet_says_what_the_caller_was_told(call: Rung) -> None:
+    assert "nurse" in call.packets[0].recommendation["caller was told"]
+    assert call.packets[0].recommendation["emergency number"] == "not said"
+    other = Call(script=[says("not_breathing", Cue.AT, 1.0), leaves(9)], phones=SILENT).ring()
+    assert other.packets[0].recommendation["emergency number"] == "was said"
+
+
+def test_no_header_or_target_says_what_is_wrong_with_the_caller(call: Rung) -> None:
+    for asked in call.line.asked:
+        assert "chest" not in asked.code + asked.target and "urgent" not in asked.code + asked.target
+
+
+def test_the_whisper_names_nobody_and_nothing(call: Rung) -> None:
+    assert {"chest", "pain"} & set(CLIPS.clip("nurse_whisper").text.lower().split()) == set()
+    assert call.effects(fx.Whisper)
+
+
+def test_a_call_back_task_is_durable_with_its_record() -> None:
+    call = Call(script=[says(CHEST, Cue.AT, 1.0), leaves(8)], phones=SILENT).ring()
+    (opened,), (task,) = call.of(CallbackOpened), call.callbacks()
+    (written,) = [p for p in call.payloads("handoff") if p["event"] == "callback"]
+    assert opened.reason == written["reason"] == task.reason == Reason.URGENT.value
+    assert task.due_ns - task.opened_ns == written["within_ns"] == opened.within_s * 10**9
+    assert task.owner is None and task.done_ns is None
+
+
+def test_the_result_of_a_write_that_was_under_way_goes_into_the_packet() -> None:
+    """A call-back is being booked when danger is said: the booking ends, detached, and the nurse reads that it did."""
+    tools = FakeTools(delay_s={"book_callback": 1.5})
+    call = Call(
+        script=[
+            *(
+                answers(prompt, line)
+                for prompt, line in {
+                    "ask.emergency": "sore_emergency_no",
+                    "ask.callback": "sore_number",
+                    "ask.callback_ok": "sore_correct",
+                    "ask.location": "sore_location",
+                    "ask.who": "sore_for_me",
+                    "ask.age": "sore_age",
+                    "ask.sex": "sore_sex",
+                    "ask.pregnant": "sore_pregnant_no",
+                    "ask.complaint": "sore_throat_1",
+                    "ask.onset": "sore_since",
+                    "q.throat_closing": "sore_breathing_no",
+                    "q.fever": "sore_temperature_no",
+                    "q.worse": "sore_no",
+                    "ask.background": "sore_medicines_no",
+                    "ask.allergies": "sore_allergies_no",
+                    "ask.summary_ok": "sore_correct",
+                }.items()
+            )
+        ],
+        tools=tools,
+        flite=True,
+        judge=rules(),
+    )
+    finished = call.ring()
+    assert finished.finished.outcome == "callback_booked" and len(tools.bookings()) == 1
+
+    began = next(
+        finished.position(trace.at_ns)
+        for trace in finished.of(StepTaken)
+        if any(isinstance(e, fx.MakeReply) and e.turn == turn_of_booking(finished) for e in trace.step.effects)
+    )
+    tools = FakeTools(delay_s={"book_callback": 1.5})
+    call = Call(script=call.script, tools=tools, flite=True, judge=rules())
+
+    async def story(living) -> None:  # type: ignore[no-untyped-def]
+        await living.until(began / RATE + 0.3)
+        living.call.runtime.tell(urgent(living.clock.now_ns()))
+        await living.until(began / RATE + 6)
+        living.patient.hung_up = True
+
+    ended = call.ring(story)
+    assert len(tools.bookings()) == 1, "the write ran on"
+    assert "book_callback" in [p.get("name") for p in ended.payloads("tool")]
+    assert [(p.version, p.recommendation.get("book callback")) for p in ended.packets] == [(1, None), (2, "done")]
+    assert ended.desk.claim(ended.line.asked[0].code).version == 2
+    handed_over = ended.events(ev.UrgencyRaised)[0].at_ns
+    spoken = [said.text for said in ended.of(Said) if said.at_ns > handed_over and said.prompt is None]
+    assert not "".join(spoken), "its result is not spoken"
+
+
+def turn_of_booking(call: Rung) -> int:
+    (turn,) = {r.content.turn for r in call.records() if r.content.payload.get("name") == "book_callback"}
+    return turn
+
+
+def urgent(at_ns: int):  # type: ignore[no-untyped-def]
+    return ev.UrgencyRaised(
+        at_ns=at_ns, level="nurse_now", category="chest", rank=500, clip="connecting_nurse", says_number=False
+    )
+
+
+def test_a_desk_that_breaks_pages_and_the_caller_still_gets_the_nurse(monkeypatch: pytest.MonkeyPatch) -> None:
+    call = Call(script=[says(CHEST, Cue.AT, 1.0), leaves(14)], ladder=(rung(kind=RungKind.DIAL),))
+
+    def broken(self, packet) -> None:  # type: ignore[no-untyped-def]
+        raise RuntimeError("no desk")
+
+    monkeypatch.setattr("triage.handoff.desk.FileDesk.offer", broken)
+    ended = call.ring()
+    assert ended.finished.outcome == "nurse_bridged"
+    assert "packet_undelivered" in ended.pages
