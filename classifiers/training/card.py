@@ -128,7 +128,8 @@ def write(examples: Sequence[Example], trained: Trained, model: UrgencyModel) ->
         "",
         "Logistic regression (liblinear) over words, pairs and triples with the scope they stand in (negated, past, "
         "somebody else, supposed), classes of words shared by both languages and their pairs, pieces of words, and the "
-        "question crossed with how the answer begins. The highest window of words decides.",
+        "question crossed with how the answer begins. The highest window of words decides, and pays for the number of windows it "
+        "was chosen from.",
         "",
         f"Corpus: {len(lines):,} lines written by hand ({written_urgent:,} urgent), templates, and questions with "
         f"answers; {len(families):,} phrase families; {len(examples):,} examples with disfluent, misheard and longer "
@@ -201,6 +202,9 @@ def write(examples: Sequence[Example], trained: Trained, model: UrgencyModel) ->
         "",
         "- One author, no clinician, no recorded calls: real callers will say what nobody here thought of.",
         "- It hears single turns. Danger that builds over turns is the rules' part.",
+        "- Long turns both alarm falsely more often and hide danger better than short ones; the price for length is a "
+        "compromise.",
+        "- Denials that are no denials, hints and history mixed with the present are its weakest ground.",
         "- Recogniser errors are made by rules of our own, not taken from a recogniser.",
         "- A bare yes to a question it has not met is mostly left to the rules.",
         "- English is better covered than Spanish; dialects of both, and mixed speech, are thinly covered.",

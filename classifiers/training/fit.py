@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 
 from classifiers import features
 from classifiers.levels import Category, Level
-from classifiers.model import FORMAT, SCALE, WEIGHTS_FILE, WINDOW, feature_id, is_bare, norm, starts
+from classifiers.model import FORMAT, SCALE, WEIGHTS_FILE, WINDOW, feature_id, is_bare, norm, price, starts
 from classifiers.training.corpus import FOLDS
 from classifiers.training.generate import Example
 
@@ -168,7 +168,9 @@ def held_out(table: Table, y: Floats, c: float, say: Callable[[str], None]) -> F
             scores, table.owner[rest], normed(table.windows[rest], columns) @ fitted.weights + fitted.bias
         )  # fmt: skip
         say(f"  fold {fold + 1}/{FOLDS}: {len(train)} rows, {len(columns)} features")
-    return np.where(table.fold >= 0, scores, math.nan)
+    windows = np.bincount(table.owner, minlength=len(y))
+    paid = scores - np.array([price(int(n)) for n in windows])
+    return np.where(table.fold >= 0, paid, math.nan)
 
 
 def platt(scores: Floats, y: Floats, weight: Floats) -> tuple[float, float]:

@@ -71,7 +71,7 @@ def test_the_question_just_asked_counts() -> None:
 
 
 def test_danger_deep_in_a_long_story_is_heard() -> None:
-    danger = "my chest feels tight and the pain goes down my left arm"
+    danger = "there is a crushing pressure on my chest and i'm sweating and my left arm hurts"
     for before in (0, 1, 7, 40):
         assert MODEL.judge(FILLING * before + danger + " " + FILLING * 3).urgent
 
