@@ -173,15 +173,20 @@ class Context:
     # --- the verdict on one finding
 
     def shielded(self, first: int, last: int, *, errands: bool = True) -> bool:
-        """Whether a figure of speech, a name or (with `errands`) a thing to be renewed covers its begin or end."""
-        spans = self.kinds.get("shield", []) + (self.kinds.get("errand", []) if errands else [])
-        return any(span.first <= first < span.last or span.first < last <= span.last for span, _ in spans)
+        """Whether a figure of speech or a name covers begin or end, or (with `errands`) a thing to be renewed the end."""
+        for span, _ in self.kinds.get("shield", ()):
+            if span.first <= first < span.last or span.first < last <= span.last:
+                return True
+        return errands and any(span.first < last <= span.last for span, _ in self.kinds.get("errand", ()))
 
     def _near(self, kind: str, first: int, last: int) -> bool:
         """Whether a cue of this kind stands in the finding's own segment, outside the finding."""
         segments = {self._segment[first], self._segment[last - 1]}
+        gone = self.kinds.get("gone", ()) if kind == "now" else ()
         return any(
-            self._segment[span.first] in segments and not (first <= span.first and span.last <= last)
+            self._segment[span.first] in segments
+            and not (first <= span.first and span.last <= last)
+            and not any(over.overlaps(span.first, span.last) for over, _ in gone)
             for span, _ in self.kinds.get(kind, ())
         )
 

@@ -25,6 +25,8 @@ _DOUBT = frozenset(("hypothetical", "gone", "chronic"))
 _DAYS_PER = {"day": 1.0, "dia": 1.0, "week": 7.0, "semana": 7.0, "month": 30.4, "mes": 30.4}
 _YEAR_WORDS = ("year", "ano", "yr")
 _LONGEST_AGE = 115.0
+_MANY = 7
+"""So many tablets are no ordinary dose."""
 _LONG_NUMBER = 4
 """So many number words in a row are a telephone number, a date or an account."""
 _ANSWER_WORDS = 3
@@ -350,6 +352,7 @@ _TURNING = frozenset(("but", "well", "actually", "except", "though", "pero", "bu
 def _given(numbers: Sequence[Number]) -> list[Match]:
     """Numbers as classes that phrases may ask for."""
     given = [Match("<num>", n.first, n.last) for n in numbers]
+    given += [Match("<many>", n.first, n.last) for n in numbers if _MANY <= n.readings[0] < YEARS[0]]
     low, high = YEARS
     given += [Match("<longnum>", n.first, n.last) for n in numbers if n.last - n.first >= _LONG_NUMBER]
     return given + [Match("<year>", n.first, n.last) for n in numbers if any(low <= r <= high for r in n.readings)]

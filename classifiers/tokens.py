@@ -3,7 +3,8 @@
 1. Case, accents, apostrophes and exotic characters go; every token keeps its span in the text as given.
 2. Contractions are opened ("can't", "cant" and "cannot" are all "can not"), so that a rule is written once.
 3. Hesitations and repeated words become *soft*: they may stand anywhere inside a phrase at no cost.
-4. Sentence ends become *breaks*: no phrase and no negation reaches across them. Unpunctuated speech simply has none.
+4. Sentence ends become *breaks*: no phrase and no negation reaches across them. Unpunctuated speech simply has none;
+   dots in a row are a pause for breath, not an end.
 """
 
 import re
@@ -99,7 +100,7 @@ _SOFT = frozenset(
     ]
 )
 _THOUSANDS = re.compile(r"[0-9]{3}(?![0-9])")
-_BREAKS = frozenset(".?!;\n…。¿¡")
+_BREAKS = frozenset(".?!;\n。¿¡")
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +178,7 @@ def tokenise(text: str) -> tuple[Token, ...]:
             letters.append(folded)
             continue
         flush(at)
-        if character in _BREAKS:
+        if character in _BREAKS and text[at + 1 : at + 2] != "." and text[max(0, at - 1) : at] != ".":
             broke = True
         elif character in ",—–:" or (character == "-" and at > 0 and text[at - 1] == " "):
             comma = True
