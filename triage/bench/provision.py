@@ -91,9 +91,12 @@ async def provision(settings: Settings, line: Line) -> Provisioned:
     """Make livekit-server know what the settings say.
 
     Raises:
-        UsageError: livekit-server does not answer, refuses our key, or refuses one of the objects.
+        UsageError: livekit-server does not answer, refuses our key or one of the objects, or knows somebody else's
+            trunk or rule that would take our calls.
     """
     async with _service(line) as service:
+        if rivals := await _rivals(service, settings):
+            raise UsageError(f"livekit-server knows {'; '.join(rivals)}; delete it there, or set another line_number")
         changes: list[str] = []
         trunk = await _settle(_inbound(service), inbound_trunk(settings), changes)
         rule = await _settle(_rules(service), dispatch_rule(settings, trunk), changes)
@@ -110,7 +113,7 @@ async def missing(settings: Settings, line: Line) -> tuple[str, ...]:
     async with _service(line) as service:
         trunks = await _inbound(service).standing(CALLERS)
         trunk = trunks[0].sip_trunk_id if trunks else ""
-        found = []
+        found = [f"there is {rival}" for rival in await _rivals(service, settings)]
         for shelf, wanted in (
             (_inbound(service), inbound_trunk(settings)),
             (_rules(service), dispatch_rule(settings, trunk)),
@@ -182,32 +185,38 @@ def _rules(service: Any) -> _Shelf:
     )
 
 
+async def _rivals(service: Any, settings: Settings) -> list[str]:
+    """Objects of somebody else that make a call ambiguous, or let in one that no trunk of ours allows.
+
+    livekit-server takes them without a word and refuses the *calls*.
+    """
+    trunks = (await _inbound(service).all_of_them()).items
+    rules = (await _rules(service).all_of_them()).items
+    return [
+        f"another inbound trunk for our number ({trunk.sip_trunk_id})"
+        for trunk in trunks
+        if trunk.name != CALLERS and (settings.line_number in trunk.numbers or not trunk.numbers)
+    ] + [
+        f"another dispatch rule that names no trunk ({rule.sip_dispatch_rule_id}): an INVITE from anywhere starts it"
+        for rule in rules
+        if rule.name != RULE and not rule.trunk_ids
+    ]
+
+
 async def _settle(shelf: _Shelf, wanted: Any, changes: list[str]) -> str:
     """Leave exactly one such object, as wanted; gives its id."""
-    try:
-        standing = await shelf.standing(wanted.name)
-        if not standing:
-            made = await shelf.make(wanted)
-            changes.append(f"{shelf.what} made")
-            return shelf.id_of(made)
-        kept, *doubles = standing
-        for double in doubles:
-            await shelf.delete(shelf.id_of(double))
-            changes.append(f"{shelf.what}: a double deleted")
-        if not _same(shelf, kept, wanted):
-            await shelf.replace(shelf.id_of(kept), wanted)
-            changes.append(f"{shelf.what} replaced")
-        return shelf.id_of(kept)
-    except api.ServerError as error:
-        if error.code not in _REFUSALS:
-            raise
-        raise UsageError(
-            f"livekit-server refuses the {shelf.what} ({error.code}); another may stand for the same number "
-            "(setting line_number): delete it, or set another number"
-        ) from None
-
-
-_REFUSALS = frozenset({"invalid_argument", "already_exists", "failed_precondition"})
+    standing = await shelf.standing(wanted.name)
+    if not standing:
+        changes.append(f"{shelf.what} made")
+        return shelf.id_of(await shelf.make(wanted))
+    kept, *doubles = standing
+    for double in doubles:
+        await shelf.delete(shelf.id_of(double))
+        changes.append(f"{shelf.what}: a double deleted")
+    if not _same(shelf, kept, wanted):
+        await shelf.replace(shelf.id_of(kept), wanted)
+        changes.append(f"{shelf.what} replaced")
+    return shelf.id_of(kept)
 
 
 def _same(shelf: _Shelf, standing: Any, wanted: Any) -> bool:
@@ -231,7 +240,7 @@ async def _service(line: Line) -> AsyncIterator[Any]:
     try:
         yield client.sip
     except api.ServerError as error:
-        if error.code in ("unauthenticated", "permission_denied"):
+        if error.status in (401, 403):
             reason = "refuses our key; it was started with other secrets: end it and run `triage up`"
         else:
             reason = f"could not do it ({error.code}); see its log and that of Redis in {line.logs}"

@@ -1,0 +1,107 @@
+"""What the tests of the telephone line share: they are left out where its packages are missing, and say so at the end."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from triage.bench import engines, line_files
+from triage.config import Settings, load
+from triage.errors import UsageError
+
+PACKAGES = ("G722", "aiohttp", "livekit", "psutil", "redis", "sipmessage")
+MISSING = [name for name in PACKAGES if find_spec(name) is None]
+
+HERE = Path(__file__).parent
+DOWN_WITHIN_S = 20
+
+
+collect_ignore_glob = ["test_*.py"] if MISSING else []
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.line)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if MISSING:
+        terminalreporter.write_line(f"SKIPPED tests/line: {', '.join(MISSING)} not installed; run make test-line")
+
+
+def variables(folder: Path) -> dict[str, str]:
+    """Settings of a line that is in nobody's way: any free ports, a stretch of free ones for audio."""
+    with ExitStack() as held:
+        for first in range(20000 + os.getpid() % 500 * 20, 32000, 40):
+            try:
+                for port in range(first, first + 40):
+                    held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)).bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            break
+    ports = {f"TRIAGE_LINE_{name}_PORT": "0" for name in ("REDIS", "SERVER", "MEDIA", "SIP", "WORKER")}
+    return {
+        **ports,
+        "TRIAGE_DATA_DIR": str(folder),
+        "TRIAGE_LINE_RTP_FIRST_PORT": str(first),
+        "TRIAGE_LINE_RTP_PORTS": "40",
+    }
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A line whose engines are up, by way of `triage up --engines`."""
+
+    settings: Settings
+    line: line_files.Line
+    process: "subprocess.Popen[str]"
+    env: dict[str, str]
+
+
+@pytest.fixture(scope="session")
+def installed() -> engines.Engines:
+    """livekit-server and Redis."""
+    try:
+        return engines.find(os.environ)
+    except UsageError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def standing(installed: engines.Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
+    """Engines for every test that needs some; started and ended as a person would."""
+    folder = tmp_path_factory.mktemp("line")
+    env = {**os.environ, **variables(folder)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "triage", "up", "--engines"],
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    said = []
+    try:
+        for line in process.stdout:  # it ends with an error line where it cannot start
+            said.append(line)
+            if "engines are up" in line:
+                break
+        assert said and "engines are up" in said[-1], said
+        settings = load(env=env)
+        yield Standing(settings, line_files.opened(settings), process, env)
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(DOWN_WITHIN_S)
+        finally:
+            process.kill()
