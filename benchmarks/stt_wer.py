@@ -3,7 +3,7 @@
     python -m benchmarks.stt_wer [FOLDER] [--lines]
 
 FOLDER holds WAV files and a manifest.json with "file" and "text"; default: the folder `callers` in TRIAGE_SHARED
-(../shared beside the repository). Every file goes through the voice detector, the gate and the child process as in a
+(default: beside the repository). Every file goes through the voice detector, the gate and the child process as in a
 call, as fast as the child answers; one child for all files of a scenario. Latencies are wall time in this process.
 """
 

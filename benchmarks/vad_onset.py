@@ -3,7 +3,7 @@
     python -m benchmarks.vad_onset [FOLDER]
 
 FOLDER holds WAV files and a manifest.json with "file" and "onset_ms"; default: the folder `callers` in TRIAGE_SHARED
-(../shared beside the repository). Each file is tried at eight phases of the detector's 32 ms grid.
+(default: beside the repository). Each file is tried at eight phases of the detector's 32 ms grid.
 """
 
 import argparse
