@@ -25,6 +25,15 @@ REACH = 6
 """Content words between which a pair of classes still counts."""
 QUESTION_WORDS = 30
 
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+def _phrases(entries: str) -> frozenset[str]:
+    return frozenset(entries.split("|"))
+
+
 _JOIN = {
     **{(a, "not"): a + "nt" for a in ("do", "does", "did", "is", "are", "was", "were", "has", "have", "had", "could")},
     **{("would", "not"): "wouldnt", ("should", "not"): "shouldnt", ("can", "not"): "cant", ("will", "not"): "wont"},
@@ -39,286 +48,33 @@ _ONE = {
     "gotta": "got to", "dunno": "dont know", "kinda": "kind of", "sorta": "sort of", "ya": "ya", "breathin": "breathing",
     "del": "de el", "al": "a el", "dying": "dying", "mum": "mom", "mummy": "mommy", "diarrhoea": "diarrhea",
 }  # fmt: skip
-_FILLER = frozenset(
-    [
-        "um",
-        "uh",
-        "er",
-        "erm",
-        "ah",
-        "oh",
-        "hmm",
-        "mm",
-        "uhm",
-        "eh",
-        "este",
-        "pues",
-        "bueno",
-        "like",
-        "well",
-        "so",
-        "just",
-        "really",
-        "very",
-        "please",
-        "okay",
-        "ok",
-    ]
-)
-STOP = _FILLER | frozenset(
-    [
-        "the",
-        "a",
-        "an",
-        "my",
-        "his",
-        "her",
-        "our",
-        "their",
-        "your",
-        "to",
-        "of",
-        "in",
-        "on",
-        "at",
-        "for",
-        "with",
-        "and",
-        "or",
-        "is",
-        "am",
-        "are",
-        "was",
-        "were",
-        "be",
-        "been",
-        "being",
-        "it",
-        "he",
-        "she",
-        "they",
-        "we",
-        "i",
-        "you",
-        "this",
-        "that",
-        "there",
-        "has",
-        "have",
-        "had",
-        "do",
-        "does",
-        "did",
-        "get",
-        "got",
-        "going",
-        "go",
-        "some",
-        "from",
-        "as",
-        "its",
-        "about",
-        "by",
-        "up",
-        "out",
-        "then",
-        "him",
-        "them",
-        "el",
-        "la",
-        "los",
-        "las",
-        "un",
-        "una",
-        "de",
-        "en",
-        "y",
-        "o",
-        "que",
-        "se",
-        "me",
-        "le",
-        "lo",
-        "su",
-        "mi",
-        "mis",
-        "sus",
-        "con",
-        "por",
-        "para",
-        "es",
-        "esta",
-        "estoy",
-        "tengo",
-        "tiene",
-        "a",
-        "muy",
-        "al",
-        "hay",
-        "he",
-        "ha",
-        "yo",
-        "ella",
-        "nos",
-        "te",
-        "como",
-        "mas",
-        "ya",
-    ]
+_FILLER = _set("um uh er erm ah oh hmm mm uhm eh este pues bueno like well so just really very please okay ok")
+STOP = _FILLER | _set(
+    "the a an my his her our their your to of in on at for with and or is am are was were be been being it he"
+    " she they we i you this that there has have had do does did get got going go some from as its about by "
+    "up out then him them el la los las un una de en y o que se me le lo su mi mis sus con por para es esta "
+    "estoy tengo tiene a muy al hay he ha yo ella nos te como mas ya"
 )
 _ENGLISH_SUBJECT = frozenset(["i", "he", "she", "it", "they", "we", "my", "there", "his", "her"])
-_SUBJECT = frozenset(
-    [
-        "i",
-        "he",
-        "she",
-        "it",
-        "they",
-        "we",
-        "my",
-        "theres",
-        "there",
-        "his",
-        "her",
-        "yo",
-        "ella",
-        "me",
-        "le",
-        "tengo",
-        "tiene",
-    ]
-)
-_NEGATORS = frozenset(
-    [
-        "no",
-        "not",
-        "never",
-        "without",
-        "none",
-        "denies",
-        "deny",
-        "denied",
-        "dont",
-        "doesnt",
-        "didnt",
-        "isnt",
-        "arent",
-        "wasnt",
-        "werent",
-        "hasnt",
-        "havent",
-        "hadnt",
-        "nor",
-        "neither",
-        "sin",
-        "nunca",
-        "ningun",
-        "ninguna",
-        "tampoco",
-        "ni",
-        "jamas",
-        "niega",
-        "nada",
-        "nobody",
-        "nadie",
-        "zero",
-    ]
+_SUBJECT = _set("i he she it they we my theres there his her yo ella me le tengo tiene")
+_NEGATORS = _set(
+    "no not never without none denies deny denied dont doesnt didnt isnt arent wasnt werent hasnt havent "
+    "hadnt nor neither sin nunca ningun ninguna tampoco ni jamas niega nada nobody nadie zero"
 )
 _NOT_NEGATING = frozenset(["only", "just", "even", "sure", "know", "longer", "matter", "wonder", "se"])
 _OPENING = frozenset(["think", "feel", "believe", "say", "said", "that", "creo", "que", "seem", "look"])
-_ENDS = frozenset(
-    [
-        "but",
-        "just",
-        "only",
-        "except",
-        "although",
-        "though",
-        "however",
-        "still",
-        "yet",
-        "because",
-        "until",
-        "since",
-        "pero",
-        "solo",
-        "solamente",
-        "nomas",
-        "sino",
-        "aunque",
-        "excepto",
-        "menos",
-        "salvo",
-        "porque",
-        "instead",
-        "rather",
-        "otherwise",
-        "unless",
-    ]
+_ENDS = _set(
+    "but just only except although though however still yet because until since pero solo solamente nomas "
+    "sino aunque excepto menos salvo porque instead rather otherwise unless"
 )
-_TURN = frozenset(
-    [
-        "but",
-        "now",
-        "today",
-        "tonight",
-        "currently",
-        "pero",
-        "ahora",
-        "hoy",
-        "ahorita",
-        "suddenly",
-        "again",
-        "however",
-        "otra",
-    ]
-)
+_TURN = _set("but now today tonight currently pero ahora hoy ahorita suddenly again however otra")
 _PAST_ONE = frozenset(["childhood", "resolved", "previously", "formerly", "antecedentes"])
-_PAST_TWO = frozenset(
-    [
-        "years ago",
-        "year ago",
-        "decades ago",
-        "months ago",
-        "last year",
-        "used to",
-        "history of",
-        "as kid",
-        "as child",
-        "was kid",
-        "was little",
-        "was young",
-        "was younger",
-        "was child",
-        "back in",
-        "went away",
-        "cleared up",
-        "better now",
-        "gone now",
-        "all better",
-        "got over",
-        "for years",
-        "always had",
-        "hace anos",
-        "ano pasado",
-        "de nino",
-        "de nina",
-        "cuando era",
-        "years back",
-        "in college",
-        "se quito",
-        "ya paso",
-        "long ago",
-        "ages ago",
-        "had removed",
-        "same as",
-        "as usual",
-        "been fine",
-        "desde siempre",
-        "hace meses",
-        "previous history",
-        "no longer",
-    ]
+_PAST_TWO = _phrases(
+    "years ago|year ago|decades ago|months ago|last year|used to|history of|as kid|as child|was kid|was "
+    "little|was young|was younger|was child|back in|went away|cleared up|better now|gone now|all better|got "
+    "over|for years|always had|hace anos|ano pasado|de nino|de nina|cuando era|years back|in college|se "
+    "quito|ya paso|long ago|ages ago|had removed|same as|as usual|been fine|desde siempre|hace meses|previous"
+    " history|no longer"
 )
 _OTHER_ONE = frozenset(
     [
@@ -336,56 +92,15 @@ _OTHER_ONE = frozenset(
         "podcast",
     ]
 )
-_OTHER_TWO = frozenset(
-    [
-        "family history",
-        "runs in",
-        "mother had",
-        "father had",
-        "dad had",
-        "mom had",
-        "died of",
-        "died from",
-        "passed from",
-        "grandmother had",
-        "grandfather had",
-        "uncle had",
-        "aunt had",
-        "my dog",
-        "my cat",
-        "the dog",
-        "the cat",
-        "mi perro",
-        "mi gato",
-        "heard about",
-        "read about",
-        "saw on",
-        "murio de",
-        "en familia",
-        "friend had",
-        "cousin had",
-        "friend of",
-    ]
+_OTHER_TWO = _phrases(
+    "family history|runs in|mother had|father had|dad had|mom had|died of|died from|passed from|grandmother "
+    "had|grandfather had|uncle had|aunt had|my dog|my cat|the dog|the cat|mi perro|mi gato|heard about|read "
+    "about|saw on|murio de|en familia|friend had|cousin had|friend of"
 )
 _IF_ONE = frozenset(["if", "hypothetically", "whether", "suppose"])
-_IF_TWO = frozenset(
-    [
-        "in case",
-        "signs of",
-        "symptoms of",
-        "por si",
-        "y si",
-        "pasa si",
-        "hago si",
-        "sintomas de",
-        "senales de",
-        "warning signs",
-        "what if",
-        "difference between",
-        "how know",
-        "policy on",
-        "policy for",
-    ]
+_IF_TWO = _phrases(
+    "in case|signs of|symptoms of|por si|y si|pasa si|hago si|sintomas de|senales de|warning signs|what "
+    "if|difference between|how know|policy on|policy for"
 )
 _NOT_IF = frozenset(["know", "sure", "wondering", "see", "asking", "tell", "se"])
 _BREAKS = frozenset(".?!;\n…。¿¡")
@@ -675,74 +390,16 @@ class WordClasses:
         return found
 
 
-_YES = frozenset(
-    [
-        "yes",
-        "yeah",
-        "yep",
-        "yup",
-        "si",
-        "sip",
-        "aha",
-        "aja",
-        "mhm",
-        "right",
-        "correct",
-        "claro",
-        "exactly",
-        "definitely",
-        "sure",
-        "afirmativo",
-        "yea",
-        "ya",
-    ]
+_YES = _set("yes yeah yep yup si sip aha aja mhm right correct claro exactly definitely sure afirmativo yea ya")
+_YES_TWO = _phrases(
+    "uh huh|a bit|a little|kind of|sort of|un poco|un poquito|mas menos|i think|creo que|i am|i did|i do|he "
+    "is|she is|it is|it does|he does|she does|i have|he has|she has|a lot|i guess"
 )
-_YES_TWO = frozenset(
-    [
-        "uh huh",
-        "a bit",
-        "a little",
-        "kind of",
-        "sort of",
-        "un poco",
-        "un poquito",
-        "mas menos",
-        "i think",
-        "creo que",
-        "i am",
-        "i did",
-        "i do",
-        "he is",
-        "she is",
-        "it is",
-        "it does",
-        "he does",
-        "she does",
-        "i have",
-        "he has",
-        "she has",
-        "a lot",
-        "i guess",
-    ]
-)
-_NO = frozenset(
-    [
-        "no",
-        "nope",
-        "nah",
-        "never",
-        "none",
-        "nothing",
-        "nada",
-        "nunca",
-        "negative",
-        "negativo",
-        "ninguno",
-        "ninguna",
-        "tampoco",
-    ]
-)
-_NO_TWO = frozenset(["not really", "not at", "i dont", "he isnt", "she isnt", "it isnt", "he doesnt", "she doesnt", "it doesnt", "i havent", "not that", "i am not", "he cant", "she cant", "i cant", "dont think", "para nada"])  # fmt: skip
+_NO = _set("no nope nah never none nothing nada nunca negative negativo ninguno ninguna tampoco")
+_NO_TWO = _phrases(
+    "not really|not at|i dont|he isnt|she isnt|it isnt|he doesnt|she doesnt|it doesnt|i havent|not that|i am "
+    "not|he cant|she cant|i cant|dont think|para nada"
+)  # fmt: skip
 _SHORT = 6
 
 
