@@ -77,7 +77,7 @@ class Program:
     where: str
     """Address, for people."""
     up_within_s: float = 15.0
-    grace_s: float = 3.0
+    grace_s: float = 1.0
     """From the first SIGTERM to the second, s."""
     engine: bool = False
     """Provisioning follows it: at the start after the last engine, later after each that came back."""
@@ -353,7 +353,7 @@ def end_leftovers(folder: Path) -> list[str]:
     except (OSError, ValueError, KeyError, TypeError):
         return []
     ended = []
-    for name, pid, began in left:
+    for name, pid, began in reversed(left):  # livekit-server hangs when Redis goes first
         with contextlib.suppress(psutil.Error, ProcessLookupError, PermissionError):
             process = psutil.Process(pid)
             if abs(process.create_time() - began) > SAME_START_S or os.getpgid(pid) != pid:
