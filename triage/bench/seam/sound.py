@@ -28,11 +28,10 @@ class Mixer:
         queue = self._waiting.setdefault(voice, deque())
         queue.append(frame)
         self._behind.discard(voice)
-        due = []
-        while self._complete():
-            due.append(self._sum())
         if len(queue) > PATIENCE:
             self._behind |= {name for name, others in self._waiting.items() if not others}
+        due = []
+        while self._complete():
             due.append(self._sum())
         return due
 
