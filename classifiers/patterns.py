@@ -25,6 +25,8 @@ NEAR, FAR, NOUNS = 3, 6, -1
 MAX_VARIANTS = 400
 """Alternatives one written phrase may expand to; more is a mistake in the rule file."""
 _NOUN_RUN = 8
+_LEAST_SPELT = 7
+"""Shorter words are too near to other words to be corrected."""
 _NO_PREFIX = 99
 _BROAD = 8
 """Nodes with more ways on than this are scanned; the others wait under each word they could go on with."""
@@ -135,6 +137,13 @@ def expand(source: str, groups: dict[str, list[Alternative]] | None = None) -> l
     return found
 
 
+def _without_one(word: str) -> list[str]:
+    """The word with one letter left out, at every place; and with two neighbours swapped."""
+    shorter = [word[:at] + word[at + 1 :] for at in range(len(word))]
+    swapped = [word[:at] + word[at + 1] + word[at] + word[at + 2 :] for at in range(len(word) - 1)]
+    return shorter + swapped
+
+
 @dataclass(slots=True)
 class _Node:
     edges: dict[str, list[tuple[int, "_Node"]]] = field(default_factory=dict)
@@ -157,6 +166,8 @@ class Book:
         self._root = _Node()
         self._prefixes: dict[str, str] = {}
         self._groups: set[str] = set()
+        self._misspelt: dict[str, str] = {}
+        self._known: set[str] = set()
         self._shortest = _NO_PREFIX
         self._barriers = frozenset(barriers)
         self._noun_words = frozenset(noun_words)
@@ -180,6 +191,7 @@ class Book:
                 if atom.endswith("*"):
                     self._prefixes[atom[:-1]] = atom
                     self._shortest = min(self._shortest, len(atom) - 1)
+                self._known.add(atom)
                 edges = node.edges.setdefault(atom, [])
                 child = next((known for given, known in edges if given == gap), None)
                 if child is None:
@@ -188,6 +200,18 @@ class Book:
                 node = child
             if emitted not in node.emits:
                 node.emits.append(emitted)
+
+    def spell(self, word: str) -> None:
+        """Let `word` also be recognised with one letter wrong, missing, too many or swapped, where that is no word of ours."""
+        for form in (word, *_without_one(word)):
+            self._misspelt.setdefault(form, word)
+
+    def _correct(self, text: str) -> str | None:
+        """The word that was meant by one that no phrase knows; None when there is none."""
+        if len(text) < _LEAST_SPELT or text in self._known:
+            return None
+        meant = next((self._misspelt[f] for f in (text, *_without_one(text)) if f in self._misspelt), None)
+        return meant if meant is not None and abs(len(meant) - len(text)) <= 1 else None
 
     def atoms(self) -> set[str]:
         """Every atom used anywhere; lets a test find class names that nobody defines."""
@@ -259,6 +283,9 @@ class Book:
             end = at + 1
             text = token.text
             queue: list[tuple[str, int]] = [(text, at)]
+            meant = self._correct(text)
+            if meant is not None:
+                queue.append((meant, at))
             for length in range(self._shortest, len(text) + 1):
                 prefix = self._prefixes.get(text[:length])
                 if prefix is not None:

@@ -178,6 +178,10 @@ def load_rulebook(texts: Mapping[str, str] | None = None) -> Rulebook:
                 except PatternError as error:
                     raise RuleFileError(f"{file}: {entry}: {phrase!r}: {error}") from error
 
+    for table in parsed.values():
+        for word in table.get("spelled", "").split():
+            book.spell(word)
+
     for file, table in parsed.items():
         entry = "top"
         try:
