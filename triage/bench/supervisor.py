@@ -23,10 +23,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from triage.bench.line_files import Line, write_private
 from triage.bench.scrubber import Scrubber
 from triage.errors import StorageError, TriageError, UsageError
+
+if TYPE_CHECKING:
+    import psutil
 
 LOCK, PROCESSES = "up.lock", "processes.json"
 
@@ -49,6 +53,7 @@ SAME_START_S = 0.05
 LOG_BYTES = 5_000_000
 """A log is put aside when it has grown to this; one older one is kept."""
 _CHUNK = 65536
+_LOOK_S = 0.05
 
 
 class LineFailed(TriageError):
@@ -358,13 +363,24 @@ def end_leftovers(folder: Path) -> list[str]:
             process = psutil.Process(pid)
             if abs(process.create_time() - began) > SAME_START_S or os.getpgid(pid) != pid:
                 continue
-            process.terminate()
-            psutil.wait_procs([process], timeout=SECOND_TERM_S)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGKILL)
-            psutil.wait_procs([process], timeout=SECOND_TERM_S)
             ended.append(name)
+            process.terminate()
+            _wait_out(process)
+            os.killpg(pid, signal.SIGKILL)
+            _wait_out(process)
     return ended
+
+
+def _wait_out(process: "psutil.Process") -> None:
+    """Until it runs no more; what its new parent has not collected yet is over too."""
+    import psutil
+
+    for _ in range(round(SECOND_TERM_S / _LOOK_S)):
+        psutil.wait_procs([process], timeout=_LOOK_S)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.status() != psutil.STATUS_ZOMBIE:
+                continue
+        return
 
 
 def leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:

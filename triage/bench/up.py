@@ -21,6 +21,8 @@ NEVER_PASSED_ON = ("LIVEKIT_", "OTEL_", "SIP_CONFIG_", "REDIS_")
 
 WORKER_UP_S = 60.0
 """A worker has loaded its models within this, s."""
+SIP_GRACE_S = 5.0
+"""The SIP service says goodbye to the calls that are left within this, s. The worker's have ended by then."""
 DRAIN_S = 60.0
 """How long the end of the line waits for calls in progress, s."""
 
@@ -105,13 +107,13 @@ def sip_program(settings: Settings, line: Line, env: Mapping[str, str], config: 
     where = f"{LOOPBACK}:{line.ports.sip}/udp, audio {line.ports.rtp_first}-{line.ports.rtp_last}/udp"
     if settings.line_sip == "sip-bench":
         argv = ours("sip-bench", settings, config)
-        return Program("sip-bench", argv, own_environment(env), probe, where)
+        return Program("sip-bench", argv, own_environment(env), probe, where, grace_s=SIP_GRACE_S)
     program = shutil.which("livekit-sip", path=env.get("PATH", ""))
     if program is None:
         raise UsageError("livekit-sip (setting line_sip) is not on the PATH; put it there, or set sip-bench")
     bare = {name: env[name] for name in ENGINE_VARIABLES if name in env}
     argv = (program, "--config", str(line.file(line_files.SIP_YAML)))
-    return Program("livekit-sip", argv, bare, probe, where)
+    return Program("livekit-sip", argv, bare, probe, where, grace_s=SIP_GRACE_S)
 
 
 def worker_program(settings: Settings, line: Line, env: Mapping[str, str], config: Path | None) -> Program:
