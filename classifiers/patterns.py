@@ -282,14 +282,14 @@ class Book:
         for at, token in enumerate(tokens):
             end = at + 1
             text = token.text
-            queue: list[tuple[str, int]] = [(text, at)]
-            meant = self._correct(text)
-            if meant is not None:
-                queue.append((meant, at))
-            for length in range(self._shortest, len(text) + 1):
-                prefix = self._prefixes.get(text[:length])
-                if prefix is not None:
-                    queue.append((prefix, at))
+            queue: list[tuple[str, int]] = []
+            for word in (text, self._correct(text)):
+                if word is not None:
+                    queue.append((word, at))
+                    for length in range(self._shortest, len(word) + 1):
+                        prefix = self._prefixes.get(word[:length])
+                        if prefix is not None:
+                            queue.append((prefix, at))
             queue.extend((match.name, match.first) for match in given_at.get(end, ()))
             broad = [state for state in broad if hard[at] - hard[state[2]] <= _NOUN_RUN]
             seen: set[tuple[str, int]] = set()

@@ -92,3 +92,20 @@ def test_time_grows_with_the_length_of_the_text_and_not_faster() -> None:
     book.add("it", "a .. a .. a .. a")
     counts = [len(book.find(tokenise("a x " * n))) for n in (50, 100, 200)]
     assert counts[2] - counts[1] == 2 * (counts[1] - counts[0])
+
+
+def test_one_wrong_letter_in_a_long_key_word_is_forgiven() -> None:
+    book = Book((), (), ())
+    book.add("it", "unconscious*")
+    book.spell("unconscious")
+    for text in ("uncoscious", "unconsciuos", "unconnscious", "unconscioux"):
+        assert [m.name for m in book.find(tokenise(text))] == ["it"]
+    assert book.find(tokenise("conscience")) == []
+
+
+def test_a_word_that_a_phrase_knows_is_never_corrected() -> None:
+    book = Book((), (), ())
+    book.add("it", "drooping")
+    book.add("other", "dropping")
+    book.spell("drooping")
+    assert [m.name for m in book.find(tokenise("dropping"))] == ["other"]
