@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
-from classifiers.tokens import Token, tokenise
+from classifiers.tokens import Token, is_opened, tokenise
 
 NEAR, FAR, NOUNS = 3, 6, -1
 """Gaps: words that may stand between two items; NOUNS counts no words but admits only noun-phrase words."""
@@ -107,6 +107,8 @@ def _atoms(word: str) -> tuple[Item, ...]:
         return ((0, word),)
     if word.endswith("*"):
         return ((0, word.lower()),)
+    if word.isascii() and word.isalpha() and word.islower() and not is_opened(word):
+        return ((0, word),)
     return tuple((0, token.text) for token in tokenise(word))
 
 

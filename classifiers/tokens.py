@@ -124,6 +124,11 @@ def _fold(character: str) -> str:
     return "".join(c for c in folded if c.isalnum())
 
 
+def is_opened(word: str) -> bool:
+    """Whether this word stands for more than one, without an apostrophe to show it."""
+    return word in _CONTRACTIONS
+
+
 def _open(word: str, apostrophe: bool) -> tuple[str, ...]:
     if word in _CONTRACTIONS:
         return tuple(_CONTRACTIONS[word].split())
