@@ -43,6 +43,8 @@ PER_ROUND = 32
 SWITCH_S = 0.0005
 """How long Python code of another thread may go on when the beat is due (the default is 5 ms)."""
 LARGEST_PAYLOAD = 1600
+GAP_LIMIT_MS = 500
+"""Longer gaps between packets are counted as this long; their maximum is kept as it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +70,37 @@ class MediaCounts:
     lost: int = 0
 
 
+class Gaps:
+    """Times between two packets sent to one phone, counted in tenths of a millisecond; what waits on hold is no gap."""
+
+    def __init__(self) -> None:
+        self._counts = [0] * (GAP_LIMIT_MS * 10 + 1)
+        self._most_ms = 0.0
+
+    def add(self, gap_s: float) -> None:
+        """Count one."""
+        self._counts[min(int(gap_s * 10_000), GAP_LIMIT_MS * 10)] += 1
+        self._most_ms = max(self._most_ms, gap_s * 1000)
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self.__init__()  # type: ignore[misc]
+
+    def summary(self) -> dict[str, float]:
+        """Return n, and p50, p99, p99.9 and max in ms; only n where there was nothing."""
+        counts = np.array(self._counts)
+        n = int(counts.sum())
+        if not n:
+            return {"n": 0}
+        reached = np.cumsum(counts)
+        found = {f"p{p:g}": float(np.searchsorted(reached, n * p / 100)) / 10 for p in (50, 99, 99.9)}
+        return {"n": n, **found, "max": round(self._most_ms, 1)}
+
+
 class MediaSession:
     """Audio of one call. Made by `MediaThread.open`; methods may be called from any thread."""
 
-    def __init__(self, sock: socket.socket, first_media_timeout_s: float) -> None:
+    def __init__(self, sock: socket.socket, first_media_timeout_s: float, gaps: Gaps) -> None:
         self.port = int(sock.getsockname()[1])
         """Our RTP port."""
         self.on_audio: Callable[[Pcm], None] | None = None
@@ -81,6 +110,8 @@ class MediaSession:
         self.media_timeout_s = 0.0
         self.counts = MediaCounts()
         self._sock = sock
+        self._gaps = gaps
+        self._sent_at: float | None = None
         self._first_timeout_s = first_media_timeout_s
         self._setup: MediaSetup | None = None
         self._applied: MediaSetup | None = None
@@ -141,12 +172,20 @@ class MediaSession:
         if not setup.sending:
             self._queue.clear()
             self._restart = True
+            self._sent_at = None
         elif (datagram := self._key(setup) or self._audio(setup)) is not None:
             try:
                 self._sock.sendto(datagram, setup.remote)
-                self.counts.sent += 1
+                self._count()
             except OSError:  # nobody there (ICMP), or no room: the next tick comes in 20 ms
                 pass
+
+    def _count(self) -> None:
+        self.counts.sent += 1
+        at = _now()
+        if self._sent_at is not None:
+            self._gaps.add(at - self._sent_at)
+        self._sent_at = at
 
     def _apply(self, setup: MediaSetup, now: float) -> None:
         before, self._applied = self._applied, setup
@@ -273,6 +312,8 @@ class MediaThread:
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.gaps = Gaps()
+        """Of all calls together, since the start or the last `clear`."""
         self.late_ticks = 0
         """Ticks that came more than 20 ms after they were due."""
 
@@ -299,7 +340,7 @@ class MediaThread:
                 continue
             self._next_port = (self._next_port + attempt + 1) % len(self._ports)
             sock.setblocking(False)
-            session = MediaSession(sock, first_media_timeout_s)
+            session = MediaSession(sock, first_media_timeout_s, self.gaps)
             self._order(partial(self._add, session, sock))
             return session
         raise BenchError("no RTP port is free; widen the range or end calls")
@@ -342,10 +383,9 @@ class MediaThread:
             session.close()
 
     def _run(self) -> None:
-        now = time.monotonic  # noqa: TID251 the beat of a thread of its own, which no loop's time may hold up
-        due = now()
+        due = _now()
         while not self._stopping:
-            at = now()
+            at = _now()
             if at >= due:
                 self._tick(at)
                 self.late_ticks += at - due > TICK_S
@@ -357,7 +397,7 @@ class MediaThread:
                     if key.data is None:
                         self._obey()
                     elif key.data in self._sessions:
-                        self._guarded(key.data, key.data.read, now())
+                        self._guarded(key.data, key.data.read, _now())
             self._hand_over()
 
     def _tick(self, at: float) -> None:
@@ -393,6 +433,10 @@ class MediaThread:
             self._loop.call_soon_threadsafe(_call_back, heard)
         except RuntimeError:  # the loop is closed: nobody listens any more
             self._stopping = True
+
+
+def _now() -> float:
+    return time.monotonic()  # noqa: TID251 the beat of a thread of its own, which no loop's time may hold up
 
 
 def _call_back(heard: list[tuple[MediaSession, str, Any]]) -> None:

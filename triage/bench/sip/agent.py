@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import quote
 
-from triage.bench.media.pacer import MediaThread
+from triage.bench.media.pacer import Gaps, MediaThread
 from triage.bench.sip.call import BenchCall, Incoming, NotAcceptable, Surroundings, understood
 from triage.bench.sip.dialling import Attempt
 from triage.bench.sip.dialog import ALLOW, Dialog
@@ -86,6 +86,11 @@ class Agent(asyncio.DatagramProtocol):
     def calls(self) -> int:
         """Calls that live."""
         return len(self._calls)
+
+    @property
+    def gaps(self) -> Gaps:
+        """Times between packets sent, of all calls together."""
+        return self._media.gaps
 
     async def start(self) -> None:
         """Bind the SIP port and start the media."""
