@@ -321,6 +321,14 @@ def test_a_clock_needs_a_loop() -> None:
         Clock()
 
 
+MAY_READ_TIME = {
+    "triage/clock.py": "the clock",
+    "triage/bench/media/pacer.py": "the beat of a thread of its own, which no loop's time may hold up",
+    "triage/cli_classify.py": "reports how long a verdict took",
+    "classifiers/judge.py": "measures its own deadline; the clock is a parameter",
+}
+
+
 def test_no_other_module_reads_a_clock() -> None:
     root = Path(__file__).parents[1]
     readers = [
@@ -331,7 +339,7 @@ def test_no_other_module_reads_a_clock() -> None:
         if (isinstance(node, ast.Import) and any(name.name == "time" for name in node.names))
         or (isinstance(node, ast.ImportFrom) and node.module == "time")
     ]
-    assert readers == ["triage/clock.py"]
+    assert sorted(set(readers)) == sorted(path for path in MAY_READ_TIME if (root / path).exists())
 
 
 def test_an_error_of_the_program_comes_out_as_it_is() -> None:

@@ -19,7 +19,11 @@ def classifier() -> Classifier:
     return Classifier(load_rulebook())
 
 
-@pytest.mark.parametrize(("prompt", "text"), WORDINGS)
+DANGEROUS_NO = ("q.safe",)
+"""Questions whose no is the danger: the protocol's own rule calls a nurse for it too."""
+
+
+@pytest.mark.parametrize(("prompt", "text"), [w for w in WORDINGS if not w[0].startswith(DANGEROUS_NO)])
 def test_denying_a_question_is_not_urgent(classifier: Classifier, prompt: str, text: str) -> None:
     for answer in ("no", "no not at all", "nope"):
         assert not classifier.begin().assess(answer, question=text, turn=1).urgent
