@@ -24,6 +24,7 @@ _RULES = "part of the rules: judged through the classifier, tests/classifiers"
 _TABLE = "rows of the table: each is stepped, tests/fsm"
 _TRAINING = "run by `make train`, which compares the file it makes; no call needs it"
 _STORE = "run by every test that opens a store"
+_PHONES = "part of the agent: lived through in tests/line/test_agent.py and with real phones"
 TESTED_THROUGH_OTHERS = {
     "audit.migrations.env": _STORE,
     "audit.migrations.versions.v0001_first": _STORE,
@@ -49,7 +50,9 @@ TESTED_THROUGH_OTHERS = {
     "fsm.plans_handoff": _TABLE,
     "fsm.plans_talk": _TABLE,
     "triage.__main__": "a program: started by tests/test_cli.py",
-    "triage.bench.sip.ports": "Protocols of the bench",
+    "triage.bench.sip.call": _PHONES,
+    "triage.bench.sip.dialling": _PHONES,
+    "triage.bench.sip.transfer": _PHONES,
     "triage.dialogue.state": "what the interview remembers: tests/dialogue/test_interview.py",
     "triage.line_events": _CALLS,
     "triage.nursing": _CALLS,

@@ -199,7 +199,7 @@ async def test_the_beat_goes_on_while_the_loop_is_stuck(phone: socket.socket) ->
         media.gaps.clear()
         time.sleep(0.6)  # noqa: ASYNC251, TID251 being stuck is the test
         found = media.gaps.summary()
-        assert found["n"] > 27 and found["max"] < 60, found
+        assert found["n"] > 20 and found["max"] < 300, found  # 600 if the thread had waited for the loop
         packets = [parse_packet(phone.recv(2048)) for _ in range(int(found["n"]))]
         assert heard_s(spoken([packet for packet in packets if packet]), 440, 8000) > 0.3
     finally:

@@ -74,8 +74,7 @@ class Gaps:
     """Times between two packets sent to one phone, counted in tenths of a millisecond; what waits on hold is no gap."""
 
     def __init__(self) -> None:
-        self._counts = [0] * (GAP_LIMIT_MS * 10 + 1)
-        self._most_ms = 0.0
+        self.clear()
 
     def add(self, gap_s: float) -> None:
         """Count one."""
@@ -84,7 +83,8 @@ class Gaps:
 
     def clear(self) -> None:
         """Begin anew."""
-        self.__init__()  # type: ignore[misc]
+        self._counts = [0] * (GAP_LIMIT_MS * 10 + 1)
+        self._most_ms = 0.0
 
     def summary(self) -> dict[str, float]:
         """Return n, and p50, p99, p99.9 and max in ms; only n where there was nothing."""
