@@ -517,6 +517,11 @@ class Rung:
         """Let the writer finish; idempotent."""
         self.living.writer.close()
 
+    def settled(self) -> Path:
+        """The data folder, when everything is in it."""
+        self.settle()
+        return self.audit.root
+
     def records(self) -> list[OpenedRecord]:
         self.settle()
         with closing(SqliteStore(self.audit.database)) as store:

@@ -78,7 +78,7 @@ def over(line: str, at_s: float, recogniser: str, **more: Any) -> Rung:
     ).ring()
 
 
-@pytest.mark.parametrize("at_s", [0.05, 0.4, 1.0, 3.3, 5.7])
+@pytest.mark.parametrize("at_s", [0.05, 0.4, 3.3, 5.7])
 @pytest.mark.parametrize("line", ["barge_in_1", "barge_in_2", "asks_person", "wait"])
 def test_speech_pauses_within_100_ms_and_words_cancel(line: str, at_s: float) -> None:
     call = over(line, at_s, "scripted")
@@ -107,9 +107,10 @@ def test_a_barge_in_in_the_first_second_is_understood_by_the_real_recogniser(lin
         assert call.reasons[0] == "asked_person"
 
 
-@pytest.mark.parametrize("recogniser", ["scripted", "pocketsphinx"])
 @pytest.mark.parametrize("line", ["cough", "cough_2", "mm_hm"])
-@pytest.mark.parametrize("at_s", [0.3, 2.0, 4.1])
+@pytest.mark.parametrize(
+    ("recogniser", "at_s"), [("scripted", 0.3), ("scripted", 2.0), ("scripted", 4.1), ("pocketsphinx", 2.0)]
+)
 def test_after_a_cough_it_goes_on_from_the_same_sample(line: str, at_s: float, recogniser: str) -> None:
     call = over(line, at_s, recogniser)
     parts = runs(call)

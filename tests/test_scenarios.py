@@ -22,7 +22,7 @@ from fsm import effects as fx
 from fsm import events as ev
 from fsm.machine import Step
 from fsm.states import State
-from tests.calls import scratch
+from tests.calls import rules, scratch
 from triage.audio import read_wav
 from triage.call import Finished
 from triage.clock import run as run_loop
@@ -72,7 +72,9 @@ class Ran:
 def lived(name: str, **settings: str) -> Ran:
     """Run one scenario in virtual time."""
     console = Console(file=StringIO(), width=100)
-    stage = demo._prepared(DemoOrder(scenario=name, fast=True), load(env=settings, data=scratch()), console)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "load_classifier", rules)  # the real one, read once
+        stage = demo._prepared(DemoOrder(scenario=name, fast=True), load(env=settings, data=scratch()), console)
     stage.log = log = Everything()
     left: list[str] = []
 
