@@ -96,11 +96,16 @@ async def test_a_program_that_will_not_start_is_named_with_its_last_words_cleane
     async def no() -> bool:
         return False
 
+    before = _running()
     with pytest.raises(LineFailed) as told:
         async with supervise(line, program(WAITS, "first"), program(speaks, "second", probe=no)).running():
             pytest.fail("it is not up")
     assert "second ended with 3; it said: no luck with [number] and [secret]" in str(told.value)
-    assert not [p for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
+    assert _running() <= before
+
+
+def _running() -> set[int]:
+    return {p.pid for p in psutil.Process().children(recursive=True) if not _dead(p.pid)}
 
 
 async def test_a_program_that_never_answers_is_given_up(line: Line) -> None:

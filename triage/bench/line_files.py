@@ -31,6 +31,8 @@ NO_STUN = f"{LOOPBACK}:9"
 SECRETS, PORTS = "secrets.json", "ports.json"
 LIVEKIT_YAML, REDIS_CONF, SIP_YAML = "livekit.yaml", "redis.conf", "sip.yaml"
 
+SHORTEST_SECRET = 16
+"""What is shorter is no secret of ours, characters."""
 EMPTY_ROOM_S = 30
 """A room where nobody came is closed after this, s."""
 LEFT_ROOM_S = 20
@@ -256,10 +258,10 @@ def _access(folder: Path) -> Access | None:
         return None
     if path.stat().st_mode & 0o077:
         raise StorageError(f"{path}: others may read it; remove it (new secrets are made) or `chmod 600` it")
-    values = [read.get(name) for name in Access.__dataclass_fields__]
-    if not all(isinstance(value, str) and len(value) >= 12 for value in values):
+    values = {name: str(read.get(name) or "") for name in Access.__dataclass_fields__}
+    if not all(len(value) >= SHORTEST_SECRET for value in values.values()):
         raise _broken(path)
-    return Access(*values)
+    return Access(**values)
 
 
 def _read(path: Path) -> dict[str, Any] | None:
