@@ -24,7 +24,9 @@ from triage.voice import Thresholds, VoiceChange, VoiceTracker, WordlessLimits, 
 
 BACKCHANNELS = frozenset({"mm", "mhm", "mm-hm", "hmm", "mmhm", "uh-huh", "uhhuh", "uh", "um", "huh", "hm"})
 OVERLAP_WORDS = 8
-"""Words of the last stretch (or final) that are judged again with the next, so that no phrase falls between two."""
+"""Words of the last stretch that are judged again with the next, so that no phrase falls between two."""
+TURN_WORDS = 40
+"""Words of the same turn that are judged again with its next final: a denial must not be cut from what it denies."""
 JOINT_S = 2.0
 """Finals this close, in audio time, may share a phrase: a short pause, or a judgement in mid-voice, came between."""
 
@@ -146,7 +148,8 @@ class Listening:
         self._draining = False
         self._drained = False
         self._promoted_in_a_row = 0
-        self._before: tuple[list[str], int] = ([], 0)
+        self._before: tuple[int, list[str], int] = (0, [], 0)
+        """Turn, words and end of the last final."""
 
     # --- audio
 
@@ -386,17 +389,18 @@ class Listening:
 
     def _judge_final(self, transcript: Transcript) -> None:
         """Judge a final, and again with the words just before it where both may share a phrase."""
-        text, (words, ended) = transcript.text, self._before
+        text, (turn, words, ended) = transcript.text, self._before
         raised = self._assess("tail" if self._draining else "final", text, transcript)
         if not transcript.words:
             return
-        near = words if transcript.start - ended <= _samples(JOINT_S) else []
+        same_turn = turn == self.turn and transcript.start - ended <= _samples(JOINT_S)
+        near = words if same_turn else []
         if raised is None and near:
             text = " ".join([*near, text])
             self.counts.stretches += 1
             raised = self._assess("stretch", text, transcript)
         told = max((evidence.end for evidence in raised.evidence), default=0) if raised else 0
-        self._before = (text[told:].split()[-OVERLAP_WORDS:], transcript.end)
+        self._before = (self.turn, text[told:].split()[-TURN_WORDS:], transcript.end)
 
     def _assess(self, kind: str, text: str, transcript: Transcript) -> Assessment | None:
         """Judge, tell and write down; returns the verdict that was raised."""
