@@ -17,6 +17,7 @@ import numpy as np
 from triage.bench.sip.agent import Agent
 from triage.bench.sip.ports import CODECS, Call, IncomingCall
 
+MODULE = "triage.bench.media.gaps"
 SETTLE_S = 1.0
 RTP_OF_THE_LINE, RTP_OF_THE_PHONES = (31_000, 31_398), (31_400, 31_798)
 
@@ -59,7 +60,7 @@ async def serve() -> None:
 async def measure(calls: int, seconds: float, setups: float, codecs: Sequence[str]) -> dict[str, float]:
     """Return what the line measured over so many calls, after they had all been set up."""
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", __spec__.name if __spec__ else __name__, "--serve",
+        sys.executable, "-m", MODULE, "--serve",
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert child.stdin is not None and child.stdout is not None

@@ -42,6 +42,9 @@ PER_ROUND = 32
 """Datagrams taken from one phone before the others have their turn."""
 SWITCH_S = 0.0005
 """How long Python code of another thread may go on when the beat is due (the default is 5 ms)."""
+PRIORITY = -15
+"""Niceness of the thread, where we may set one. With it the longest gap of ten calls beside busy neighbours was 24 ms
+instead of 28 to 93 (2 cores)."""
 LARGEST_PAYLOAD = 1600
 GAP_LIMIT_MS = 500
 """Longer gaps between packets are counted as this long; their maximum is kept as it was."""
@@ -383,6 +386,9 @@ class MediaThread:
             session.close()
 
     def _run(self) -> None:
+        if sys.platform == "linux":  # there a priority belongs to a thread; elsewhere it would be the whole process
+            with suppress(OSError):  # not allowed: the beat is then as good as the machine is idle
+                os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
         due = _now()
         while not self._stopping:
             at = _now()

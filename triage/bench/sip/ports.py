@@ -188,7 +188,7 @@ class Call(Protocol):
         """The transfer that is pending, if one is."""
 
     def send_audio(self, pcm: Pcm) -> None:
-        """Queue audio for the pacer: any multiple of 10 ms. Dropped silently once the call is over.
+        """Queue audio for the pacer: any multiple of 10 ms. Dropped silently before the answer and after the end.
 
         Raises: ValueError for another length or type.
         """
