@@ -16,6 +16,7 @@ import typer
 from triage.errors import UsageError
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from triage.bench.line_files import Line
@@ -41,6 +42,8 @@ def up(
 ) -> None:
     """Start a whole telephone line on this machine; Ctrl-C ends it, a second one at once."""
     _packages()
+    from rich.console import Console
+
     from triage.bench import engines
     from triage.bench import up as line_up
 
@@ -48,8 +51,17 @@ def up(
     installed = engines.provide(env, typer.echo)
     config = context.obj.config
     with line_up.reserved(settings) as line:
-        made = line_up.supervisor(settings, line, installed, env=env, config=config, only_engines=engines_only)
-        asyncio.run(_run(made, line, "" if engines_only else line_up.line_to_ring(settings, line)))
+        console = Console()
+        made = line_up.supervisor(
+            settings,
+            line,
+            installed,
+            env=env,
+            config=config,
+            only_engines=engines_only,
+            say=lambda words: console.print(words, highlight=False, soft_wrap=True, markup=False),
+        )
+        asyncio.run(_run(console, made, line, "" if engines_only else line_up.line_to_ring(settings, line)))
 
 
 @line_app.command()
@@ -113,9 +125,8 @@ def provision_line(context: typer.Context, data: DataFolder = None) -> None:
 # --- running
 
 
-async def _run(supervisor: "Supervisor", line: "Line", address: str) -> None:
+async def _run(console: "Console", supervisor: "Supervisor", line: "Line", address: str) -> None:
     """Until Ctrl-C. `address`: where to ring; empty when only the engines run."""
-    from rich.console import Console
     from rich.live import Live
 
     from triage.bench.supervisor import leaf
@@ -124,7 +135,7 @@ async def _run(supervisor: "Supervisor", line: "Line", address: str) -> None:
         what = f"ring {address}" if address else f"engines are up, livekit-server at {line.url}"
         console.print(f"{what}   (Ctrl-C ends the line)", highlight=False, soft_wrap=True)
 
-    console, loop = Console(), asyncio.get_running_loop()
+    loop = asyncio.get_running_loop()
     console.print(f"starting; logs in {line.logs}", highlight=False, soft_wrap=True)
     try:
         async with asyncio.TaskGroup() as tasks:

@@ -58,7 +58,7 @@ async def until(true: Callable[[], bool | Awaitable[bool]]) -> None:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor, "RESTART_PAUSE_S", 0.01)
+    monkeypatch.setattr(supervisor, "PAUSE_S", 0.01)
     monkeypatch.setattr(supervisor, "SECOND_TERM_S", 0.3)
     monkeypatch.setattr(supervisor, "PROBE_EVERY_S", 0.1)
 
@@ -154,12 +154,62 @@ async def test_a_program_that_ends_is_started_again_and_an_engine_provisioned_ag
         assert health.pid not in (None, first) and (health.restarts, health.state) == (1, State.UP)
 
 
-async def test_a_program_that_keeps_ending_ends_the_line(line: Line) -> None:
-    watched = supervise(line, program(WAITS, "steady"), program("sleep 0.05; exit 1", "flighty"))
-    with pytest.raises(LineFailed, match=r"flighty ended (with 1|6 times)"):
-        async with watched.running():
-            await asyncio.Event().wait()
+async def test_a_program_that_keeps_ending_is_tried_ever_more_slowly_and_the_others_stay(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "LONGEST_PAUSE_S", 0.04)
+    told: list[str] = []
+    flighty = program("sleep 0.05; exit 7", "flighty")
+    watched = Supervisor(line, (program(WAITS, "steady"), flighty), after_engines=nothing, say=told.append)
+    async with watched.running():
+        steady = watched.health["steady"].pid
+        await until(lambda: watched.health["flighty"].restarts >= 5)
+        assert (watched.health["steady"].pid, watched.health["steady"].restarts) == (steady, 0)
+    pauses = [words.rpartition("in ")[2] for words in told]
+    assert pauses[:2] == ["0.0 s", "0.0 s"] and told[0].startswith("flighty ended with 7; see ")
     assert {health.state for health in watched.health.values()} == {State.ENDED}
+
+
+async def test_a_program_that_comes_back_deaf_is_ended_and_tried_again(line: Line) -> None:
+    deaf = [False]
+
+    async def probe() -> bool:
+        return not deaf[0]
+
+    told: list[str] = []
+    watched = Supervisor(line, (program(WAITS, probe=probe, up_within_s=0.1),), after_engines=nothing, say=told.append)
+    async with watched.running():
+        health = watched.health["one"]
+        before = _running()
+        deaf[0] = True
+        assert health.pid is not None
+        os.kill(health.pid, signal.SIGKILL)
+        await until(lambda: any("did not answer" in words for words in told))
+        deaf[0] = False
+        await until(lambda: health.state is State.UP)
+        await until(lambda: len(_running()) == len(before))
+
+
+async def test_provisioning_that_fails_later_is_told_and_tried_until_it_works(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "PROVISION_TRIES", 2)
+    told: list[str] = []
+    answers = iter([True, *[False] * 5, True])
+    done: list[bool] = []
+
+    async def provide() -> None:
+        done.append(next(answers))
+        if not done[-1]:
+            raise UsageError("livekit-server on port 2 does not answer")
+
+    watched = Supervisor(line, (program(WAITS, engine=True),), after_engines=provide, say=told.append)
+    async with watched.running():
+        pid = watched.health["one"].pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        await until(lambda: len(done) == 7)
+    assert done[-1] and "not provisioned, no call can come in: livekit-server on port 2 does not answer" in told
 
 
 async def test_a_program_that_stops_answering_shows_as_unwell_and_is_left_alone(line: Line) -> None:

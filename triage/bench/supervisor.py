@@ -3,8 +3,9 @@
 1. Nobody else runs a line on this data folder (`alone`), and what an earlier supervisor left behind when it was killed
    is ended first (`end_leftovers`): by process id *and* start time, as the number alone may be somebody else's by now.
 2. Each program is up when its probe says yes; only then comes the next.
-3. A program that ends by itself is started again, `RESTARTS` times within `RESTARTS_WITHIN_S`; then the line is given
-   up. Redis keeps nothing, so provisioning is repeated after it, and after livekit-server, came back.
+3. What does not start at first ends the line. A program that ends later is started again for as long as it takes, ever
+   more slowly, and the others stay: a call may stand on them. Redis keeps nothing, so provisioning is repeated after
+   it, and after livekit-server, came back.
 4. The end: SIGTERM, a grace of its own for each program, SIGTERM once more (livekit-server waits for its participants
    at the first one and may miss it altogether in its first 100 ms), SIGKILL.
 
@@ -17,7 +18,6 @@ import fcntl
 import json
 import os
 import signal
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -34,10 +34,11 @@ if TYPE_CHECKING:
 
 LOCK, PROCESSES = "up.lock", "processes.json"
 
-RESTARTS = 5
-RESTARTS_WITHIN_S = 60.0
-RESTART_PAUSE_S = 0.5
-"""Before a program is started again, s."""
+PAUSE_S = 0.5
+"""Before something is tried again, s; twice as long each time, up to the next."""
+LONGEST_PAUSE_S = 10.0
+STEADY_S = 60.0
+"""A program that ran this long has its pause begin anew, s."""
 PROBE_EVERY_S = 2.0
 FIRST_PROBES_S = 0.1
 """Between probes while a program is starting, s."""
@@ -45,6 +46,7 @@ SECOND_TERM_S = 3.0
 """Between the second SIGTERM and SIGKILL, s."""
 
 PROVISION_TRIES = 20
+"""At the start; later it is tried until it works."""
 LAST_WORDS_S = 1.0
 """A program that ended has its last lines read within this, s."""
 SAME_START_S = 0.05
@@ -57,7 +59,7 @@ _LOOK_S = 0.05
 
 
 class LineFailed(TriageError):
-    """A program of the line did not start, or would not stay; the message names it and its log."""
+    """A program of the line did not start; the message names it and its log."""
 
 
 class State(Enum):
@@ -105,15 +107,22 @@ class Supervisor:
     """Keeps the programs of one line."""
 
     def __init__(
-        self, line: Line, programs: Sequence[Program], *, after_engines: Callable[[], Awaitable[None]]
+        self,
+        line: Line,
+        programs: Sequence[Program],
+        *,
+        after_engines: Callable[[], Awaitable[None]],
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`after_engines` provisions; it may raise UsageError while livekit-server is not ready."""
+        """`after_engines` provisions; it may raise UsageError while livekit-server is not ready. `say` hears of ends."""
         self.health = {program.name: Health(program.name, program.where) for program in programs}
         self.stopping = False
         """The end has begun: cancelling now would leave programs behind; `hurry` instead."""
         self._line = line
         self._programs = tuple(programs)
         self._after_engines = after_engines
+        self._say = say
+        self._provision_again = asyncio.Event()
         self._scrubber = Scrubber((line.access.api_secret, line.access.redis_password))
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._last_words: dict[str, str] = {}
@@ -125,8 +134,8 @@ class Supervisor:
         """The line is up inside; leaving it ends every program.
 
         Raises:
-            LineFailed: a program did not start, or ended too often; the body is cancelled then.
-            UsageError: provisioning is refused.
+            LineFailed: a program did not start.
+            UsageError: provisioning was refused.
         """
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -154,6 +163,7 @@ class Supervisor:
             self._keepers.append(tasks.create_task(self._keep(program, tasks)))
             if index == last_engine:
                 await self._provide()
+        self._keepers.append(tasks.create_task(self._keep_provisioned()))
 
     async def _launch(self, program: Program, tasks: asyncio.TaskGroup) -> None:
         """Start a program and wait until it is there."""
@@ -181,36 +191,47 @@ class Supervisor:
                 await asyncio.sleep(FIRST_PROBES_S)
         if process.returncode is not None:  # also where somebody else answered the probe
             await asyncio.wait((listener,), timeout=LAST_WORDS_S)
-            raise LineFailed(f"{program.name} ended with {process.returncode}; {self._see(program)}")
+            raise LineFailed(self._ended(program, process))
         if not there:
+            await self._end(process, program.grace_s)
             raise LineFailed(f"{program.name} did not answer within {program.up_within_s:.0f} s; {self._see(program)}")
         health.state, health.up_since = State.UP, loop.time()
 
     async def _keep(self, program: Program, tasks: asyncio.TaskGroup) -> None:
         """Watch a program; start it again when it ends."""
-        health, loop = self.health[program.name], asyncio.get_running_loop()
-        ends: deque[float] = deque(maxlen=RESTARTS)
+        health, loop, pause_s = self.health[program.name], asyncio.get_running_loop(), PAUSE_S
+        while True:
+            began = loop.time()
+            await self._watch(program)
+            pause_s = PAUSE_S if loop.time() - began > STEADY_S else pause_s
+            trouble = self._ended(program, self._processes[program.name])
+            while trouble:
+                health.state, health.pid, health.up_since = State.ENDED, None, None
+                self._say(f"{trouble}; starting it again in {pause_s:.1f} s")
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+                health.restarts += 1
+                try:
+                    await self._launch(program, tasks)
+                    trouble = ""
+                except LineFailed as error:
+                    trouble = str(error)
+            if program.engine:
+                self._provision_again.set()
+
+    async def _watch(self, program: Program) -> None:
+        """Until it has ended."""
+        health, process = self.health[program.name], self._processes[program.name]
         while True:
             try:
                 async with asyncio.timeout(PROBE_EVERY_S):
-                    await self._processes[program.name].wait()
+                    await process.wait()
+                return
             except TimeoutError:
                 health.state = State.UP if await program.probe() else State.UNWELL
-                continue
-            health.state, health.pid, health.up_since = State.ENDED, None, None
-            if len(ends) == RESTARTS and loop.time() - ends[0] < RESTARTS_WITHIN_S:
-                raise LineFailed(
-                    f"{program.name} ended {RESTARTS + 1} times within {RESTARTS_WITHIN_S:.0f} s; {self._see(program)}"
-                )
-            ends.append(loop.time())
-            health.restarts += 1
-            await asyncio.sleep(RESTART_PAUSE_S)
-            await self._launch(program, tasks)
-            if program.engine:
-                await self._provide()
 
     async def _provide(self) -> None:
-        """Provision; livekit-server may need a moment to find a Redis that came back."""
+        """Provision; livekit-server may need a moment after it began to answer."""
         for tries_left in reversed(range(PROVISION_TRIES)):
             try:
                 await self._after_engines()
@@ -218,7 +239,20 @@ class Supervisor:
             except UsageError:
                 if not tries_left:
                     raise
-                await asyncio.sleep(RESTART_PAUSE_S)
+                await asyncio.sleep(PAUSE_S)
+
+    async def _keep_provisioned(self) -> None:
+        while True:
+            await self._provision_again.wait()
+            self._provision_again.clear()
+            try:
+                await self._provide()
+            except UsageError as error:
+                self._say(f"not provisioned, no call can come in: {error}")
+                self._provision_again.set()
+
+    def _ended(self, program: Program, process: asyncio.subprocess.Process) -> str:
+        return f"{program.name} ended with {process.returncode}; {self._see(program)}"
 
     def _see(self, program: Program) -> str:
         words = self._last_words.get(program.name, "")

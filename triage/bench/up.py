@@ -58,8 +58,9 @@ def supervisor(
     env: Mapping[str, str],
     config: Path | None = None,
     only_engines: bool = False,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Supervisor:
-    """A line, ready to be started. `config` is the settings file to hand on, `env` our environment.
+    """A line, ready to be started. `config` is the settings file to hand on, `env` our environment, `say` hears of what goes wrong.
 
     Raises:
         UsageError: the SIP service of the settings is not here.
@@ -71,7 +72,7 @@ def supervisor(
     programs = engine_programs(line, engines, env)
     if not only_engines:
         programs += [sip_program(settings, line, env, config), worker_program(settings, line, env, config)]
-    return Supervisor(line, programs, after_engines=after_engines)
+    return Supervisor(line, programs, after_engines=after_engines, say=say)
 
 
 def engine_programs(line: Line, engines: Engines, env: Mapping[str, str]) -> list[Program]:
