@@ -93,7 +93,7 @@ class Context:
         triggers = sorted(
             (span.first, span.last, int(row.get("scope", 6)))
             for span, row in self.kinds.get("negate", ())
-            if not any(c.first <= span.first < c.last for c in self._closed) and not self._is_answer(span.first)
+            if not self._is_closed(span) and not self._is_answer(span.first)
         )
         merged: list[tuple[int, int, int]] = []
         for first, last, words in triggers:
@@ -107,6 +107,12 @@ class Context:
         return [
             (last, self._reach(Span(first, last), words, starts), Span(first, last)) for first, last, words in merged
         ]
+
+    def _is_closed(self, trigger: Span) -> bool:
+        """Whether the negating word of a trigger belongs to an idiom that negates nothing that follows."""
+        words = range(trigger.first, trigger.last)
+        at = next((at for at in words if self._tokens[at].text in _NEGATORS), trigger.first)
+        return any(c.first <= at < c.last for c in self._closed)
 
     def _is_answer(self, at: int) -> bool:
         """Whether the word at `at` is a "no" that stands for itself: "no, my chest hurts"."""

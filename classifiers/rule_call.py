@@ -7,7 +7,7 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from classifiers.assertion import Context, Span
 from classifiers.assessment import Finding
@@ -27,6 +27,10 @@ _YEAR_WORDS = ("year", "ano", "yr")
 _LONGEST_AGE = 115.0
 _MANY = 7
 """So many tablets are no ordinary dose."""
+_OPENING = 8
+"""Last words of an open question that its answer may complete."""
+_COMPLETED = 12
+"""First words of an answer that may complete a question."""
 _LONG_NUMBER = 4
 """So many number words in a row are a telephone number, a date or an account."""
 _ANSWER_WORDS = 3
@@ -53,6 +57,10 @@ class Asked:
     measures: frozenset[str] = frozenset()
     qualifiers: tuple[tuple[str, str], ...] = ()
     """(name, value) that a yes would bring."""
+    opening: tuple[Token, ...] = ()
+    """The words of an open question ("where is the pain"), which its answer completes."""
+    since: bool = False
+    """Whether it takes the finding for granted ("when did it start")."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +144,7 @@ class RuleCall:
                     doubtful.add(h.code)
         self._qualify(matches, context, turn, offset)
         self._measure(tokens, numbers, matches, asked, turn, offset)
+        candidates += self._completed(text, tokens, context, asked, turn, offset)
         return candidates + self._answer(text, tokens, context, asked, heard, turn, offset)
 
     def _heard(self, matches: Sequence[Match], context: Context) -> list[_Heard]:
@@ -182,7 +191,12 @@ class RuleCall:
                     measures.update(str(row["measures"]).split())
         turned = {code for code, yes in findings if not yes}
         kept = tuple((code, yes) for code, yes in findings if not (yes and code in turned))
-        return Asked(kept, frozenset(measures), tuple(qualifiers))
+        kinds = {self._rules.cues[m.name]["kind"] for m in matches if m.name[0] == "!"}
+        is_open = any(
+            self._rules.cues[m.name]["kind"] == "asks_open" and m.first <= 1 for m in matches if m.name[0] == "!"
+        )
+        opening = tokens[-_OPENING:] if is_open else ()
+        return Asked(kept, frozenset(measures), tuple(qualifiers), tuple(opening), "asks_since" in kinds)
 
     def _said_yes(self, tokens: Sequence[Token], context: Context) -> tuple[bool, Span] | None:
         """Whether the final begins with a yes (True) or a no, and where; None when with neither."""
@@ -225,10 +239,17 @@ class RuleCall:
     ) -> list[Candidate]:
         if not (asked.findings or asked.qualifiers) or not tokens:
             return []
+        hedge = next(
+            (span for span, _ in context.kinds.get("hedge", ()) if sum(not t.soft for t in tokens[: span.first]) == 0),
+            None,
+        )
         said = self._said_yes(tokens, context)
-        if said is None:
-            return []
-        yes, span = said
+        if said is None and hedge is None:
+            times = context.kinds.get("now", []) + context.kinds.get("numbered", [])
+            if not asked.since or not times or context.kinds.get("past") or context.kinds.get("gone"):
+                return []
+            hedge = times[0][0]
+        yes, span = said if said is not None else (True, hedge or Span(0, 1))
         codes = {h.code for h in heard}
         named = any(not h.against and any(h.code == code for code, _ in asked.findings) for h in heard)
         where = (span.first + offset, span.last + offset)
@@ -241,13 +262,43 @@ class RuleCall:
             flag = self._rules.flags.get(code)
             if flag is None or code in codes or (yes and named):
                 continue
-            if yes != danger_on_yes:
+            hedged = hedge is not None and (said is None or not danger_on_yes)
+            if yes != danger_on_yes and not hedged:
                 self._note(code, "denied", words, turn)
                 continue
             self._note(code, "present", words, turn, where)
             if flag.level.urgent:
                 candidates.append(Candidate(flag.level, flag.category, f"answer:{code}", where))
         return candidates
+
+    def _completed(
+        self, text: str, tokens: Sequence[Token], context: Context, asked: Asked, turn: int, offset: int
+    ) -> list[Candidate]:
+        """Findings that question and answer make together: "where is the pain" and "in the middle of my chest"."""
+        if not asked.opening or not tokens:
+            return []
+        seam = len(asked.opening)
+        answer = [replace(tokens[0], after_break=False, after_comma=False), *tokens[1:_COMPLETED]]
+        joined = (*asked.opening, *answer)
+        matches = self._rules.book.find(joined, _given(find_numbers(joined)))
+        candidates = []
+        for match in matches:
+            flag = self._rules.flags.get(match.name)
+            if flag is None or match.first >= seam or match.last <= seam:
+                continue
+            last = match.last - seam
+            if context.shielded(0, last) or context.judge(0, last) - flag.counts or self._refused(context):
+                continue
+            span = (offset, last + offset)
+            self._note(match.name, "present", text[tokens[0].start : tokens[last - 1].end], turn, span)
+            if flag.level.urgent:
+                candidates.append(Candidate(flag.level, flag.category, f"completed:{match.name}", span))
+        return candidates
+
+    @staticmethod
+    def _refused(context: Context) -> bool:
+        """Whether the answer begins with a no."""
+        return any(span.first == 0 for span, _ in context.kinds.get("refuse", ()))
 
     # --- qualifiers and numbers
 
