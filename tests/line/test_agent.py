@@ -353,3 +353,50 @@ async def test_a_port_that_is_taken_is_named() -> None:
         with pytest.raises(BenchError, match=str(running.address[1])):
             await second.start()
         await second.stop()
+
+
+async def test_a_codec_changes_in_mid_call_at_the_same_rate_only() -> None:
+    async with agent() as running, handset(running) as phone:
+        desk = Answering(running)
+        here = await established(running, phone, desk)
+        alaw = SDP.replace("RTP/AVP 0 101", "RTP/AVP 8 101")
+        assert await phone.ask(here.made("INVITE", body=alaw)) == 200
+        assert here.call.codec.name == "PCMA"
+        wide = SDP.replace("RTP/AVP 0 101", "RTP/AVP 9 101")
+        assert await phone.ask(here.made("INVITE", body=wide)) == 488
+        assert here.call.codec.name == "PCMA" and here.call.ended is None
+
+
+@pytest.mark.parametrize(
+    ("direction", "ours", "held"),
+    [("sendonly", "recvonly", True), ("inactive", "inactive", True), ("recvonly", "sendonly", False)],
+)
+async def test_holding_is_answered_with_the_reverse(direction: str, ours: str, held: bool) -> None:
+    async with agent() as running, handset(running) as phone:
+        desk = Answering(running)
+        here = await established(running, phone, desk)
+        phone.say(here.made("INVITE", body=SDP + f"a={direction}\r\n"))
+        answer = await phone.hear()
+        assert f"a={ours}\r\n".encode() in answer.body
+        assert here.call.held is held
+        before = here.call.counts.sent  # type: ignore[attr-defined]
+        await asyncio.sleep(0.3)
+        assert (here.call.counts.sent - before > 10) is not held  # type: ignore[attr-defined]
+
+
+async def test_a_flood_of_invites_is_refused_and_the_call_in_progress_does_not_notice() -> None:
+    async with agent(max_calls=3) as running, handset(running) as phone:
+        desk = Answering(running)
+        here = await established(running, phone, desk)
+        running.gaps.clear()
+        for n in range(600):
+            phone.say(request("INVITE", body=SDP, port=phone.port, call_id=f"f{n}", branch=f"z9hG4bKf{n}"))
+            if n % 20 == 0:
+                await asyncio.sleep(0.001)
+        await asyncio.sleep(0.3)
+        assert running.calls == 3
+        seen = [await phone.hear() for _ in range(phone.came.qsize())]
+        refused = [m for m in seen if isinstance(m, SipResponse) and m.status == 503]
+        assert len({m.call_id for m in refused}) > 100  # the socket itself may lose some
+        assert here.call.ended is None
+        assert running.gaps.summary()["max"] < 200

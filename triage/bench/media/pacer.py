@@ -76,6 +76,8 @@ class MediaCounts:
 class Gaps:
     """Times between two packets sent to one phone, counted in tenths of a millisecond; what waits on hold is no gap."""
 
+    _most_ms: float
+
     def __init__(self) -> None:
         self.clear()
 
