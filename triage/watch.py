@@ -26,11 +26,6 @@ CLASSIFIER_SLOW = "classifier_slow"
 STAGE_FAILED = "stage_failed"
 """A call went to a nurse because an engine was beyond repair."""
 MACHINE_FAILED = "machine_failed"
-"""`fsm.step` raised; raised by the runtime."""
-INBOX_FULL = "inbox_full"
-"""A call's inbox was full; raised by the runtime."""
-
-MACHINE_FAILED = "machine_failed"
 """A step raised: the fixed last ladder carries the call."""
 INBOX_FULL = "inbox_full"
 """A call got more events than can make sense; the newest were dropped."""
@@ -45,8 +40,6 @@ ALL = (
     CLASSIFIER_FAILED,
     CLASSIFIER_SLOW,
     STAGE_FAILED,
-    MACHINE_FAILED,
-    INBOX_FULL,
 )
 """Every alarm of the service."""
 
