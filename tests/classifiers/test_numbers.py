@@ -105,7 +105,30 @@ def test_limits_decide(classifier: Classifier, finals: list[str], urgent: bool) 
     assert any(judge.assess(words).urgent for words in finals) is urgent
 
 
-@given(st.lists(st.sampled_from(["one", "two", "oh", "hundred", "and", "point", "half", "a", "thirty", "nine", "y", "medio", "mil", "7", "39.5", "once"])))
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "one",
+                "two",
+                "oh",
+                "hundred",
+                "and",
+                "point",
+                "half",
+                "a",
+                "thirty",
+                "nine",
+                "y",
+                "medio",
+                "mil",
+                "7",
+                "39.5",
+                "once",
+            ]
+        )
+    )
+)
 def test_any_run_of_number_words_is_survived(words: list[str]) -> None:
     for number in find_numbers(tokenise(" ".join(words))):
         assert number.readings
