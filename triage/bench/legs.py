@@ -184,8 +184,10 @@ class Leg(ABC):
         """End what is left of the call. `hangup`: it ended as calls do, not because something failed."""
         self._around.legs.pop(self.id, None)
         room, call = self.room, self.call
+        telling = None
         if room is not None and hangup:
-            await room.set_attributes({STATUS: CallStatus.HANGUP})
+            told = room.set_attributes({STATUS: CallStatus.HANGUP})
+            telling = self._around.tasks.start(told, "status of a call")
         if call is not None and call.ended is None:
             attributes = room.attributes() if room is not None else {}
             try:
@@ -193,6 +195,8 @@ class Leg(ABC):
             except ValueError:  # a header that may not be sent
                 await call.hang_up()
         await self._around.server.withdraw(TRANSFER, self.id)
+        if telling is not None:
+            await asyncio.wait([telling])
         if room is not None:
             await room.leave()
         log.info("closed callID=%s reason=%s", self.id, call.ended if call is not None else "never answered")

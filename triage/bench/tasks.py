@@ -25,7 +25,8 @@ class Tasks:
     ) -> None:
         for task in self._running:
             task.cancel()
-        await self._group.__aexit__(kind, error, trace)
+        # What went wrong in the body goes on as it is: the group would wrap it.
+        await self._group.__aexit__(None, None, None)
 
     def start(self, work: Coroutine[Any, Any, object], name: str) -> asyncio.Task[None]:
         """Run `work` beside everything else; its result is thrown away. `name` stands in the log when it breaks."""

@@ -29,6 +29,8 @@ KEYS = "0123456789*#ABCD"
 TOKEN_TTL = datetime.timedelta(hours=24)
 LEAVE_S = 2.0
 """Leaving a room takes this at most."""
+TELL_S = 1.0
+"""A change of attributes that the server has not confirmed within this is left at that."""
 LONGEST_QUEUE = 20
 """Frames of 10 ms from the phone that may wait for the SDK; older ones are dropped."""
 
@@ -134,6 +136,7 @@ class RoomLeg:
         room.on("participant_connected", self._participant_came)
         room.on("sip_dtmf_received", self._key_received)
         room.on("disconnected", self._disconnected)
+        room.on("reconnected", self._reconnected)
         try:
             await room.connect(
                 self._access.url, token_for(self._access, self.seat), rtc.RoomOptions(auto_subscribe=False)
@@ -162,8 +165,6 @@ class RoomLeg:
         self._subscribing = True
         for participant in self._room.remote_participants.values():
             self._participant_came(participant)
-            for publication in participant.track_publications.values():
-                self._track_published(publication, participant)
 
     def push(self, pcm: Pcm) -> None:
         """Hand on the phone's voice, a multiple of 10 ms."""
@@ -184,7 +185,8 @@ class RoomLeg:
         """Change attributes; the others see it some 10 ms later. Nothing happens once we are out of the room."""
         if self._room.isconnected():
             with suppress(Exception):  # a bare Exception is what the SDK raises when the room is lost meanwhile
-                await self._room.local_participant.set_attributes(dict(attributes))
+                async with asyncio.timeout(TELL_S):
+                    await self._room.local_participant.set_attributes(dict(attributes))
 
     def attributes(self) -> dict[str, str]:
         """Our attributes as the server has them."""
@@ -218,6 +220,8 @@ class RoomLeg:
         # Two phones in one room would otherwise wait for each other's voice for ever.
         if self._subscribing and participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_SIP:
             self._is_subscribed()
+        for publication in participant.track_publications.values():
+            self._track_published(publication, participant)
 
     def _track_published(self, publication: Any, _: Any) -> None:
         if self._subscribing and publication.kind == rtc.TrackKind.KIND_AUDIO:
@@ -236,6 +240,11 @@ class RoomLeg:
     def _key_received(self, received: Any) -> None:
         if self.on_digit is not None and received.digit in KEYS:
             self.on_digit(received.digit)
+
+    def _reconnected(self) -> None:
+        # A new server knows nothing of what we wanted to hear.
+        if self._subscribing:
+            self.subscribe()
 
     def _disconnected(self, *_: object) -> None:
         if not self._leaving and not self.gone:
