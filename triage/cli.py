@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from audit.errors import AuditError
+from triage.bench.sip_bench import sip_bench
 from triage.cli_audit import audit_app
 from triage.cli_line import line_app, up
 from triage.errors import AssetError, TriageError, UsageError
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.add_typer(audit_app)
 app.add_typer(line_app)
 app.command()(up)
+app.command()(sip_bench)
 
 
 @dataclass
@@ -228,13 +230,14 @@ def main() -> NoReturn:
 
 @contextmanager
 def _rule_files() -> Iterator[None]:
-    """A broken rule file is one line, like every broken file."""
+    """A broken rule or model file is one line, like every broken file."""
+    from classifiers.model import ModelFileError
     from classifiers.rulebook import RuleFileError
 
     try:
         yield
-    except RuleFileError as error:
-        raise AssetError(f"the red-flag rules cannot be used: {error}; mend that file") from error
+    except (RuleFileError, ModelFileError) as error:
+        raise AssetError(f"the classifier cannot be used: {error}; mend that file") from error
 
 
 def _common_of(context: typer.Context) -> Common:

@@ -26,7 +26,7 @@ class Stack:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         redis, server, worker, media, sip = free_ports(socket.SOCK_STREAM, 3) + free_ports(socket.SOCK_DGRAM, 2)
         ports = Ports(redis=redis, server=server, media=media, sip=sip, worker=worker, rtp_first=20000, rtp_count=400)
-        self.line = Line(folder, ports, Access("testkey", "s" * 32, "p" * 32))
+        self.line = Line(folder, ports, Access("key-of-the-tests", "s" * 32, "p" * 32))
         self.line.file("redis.conf").write_text(line_files.redis_conf(self.line))
         self.line.file("livekit.yaml").write_text(line_files.livekit_yaml(self.line))
 

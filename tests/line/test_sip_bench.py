@@ -1,0 +1,175 @@
+"""Promise: `triage sip-bench` says what it is, refuses production, reads the line's files, and ends as it is asked to."""
+
+import asyncio
+import dataclasses
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("livekit", reason="the telephone line's packages are not here: requirements-line.txt")
+
+from tests.line import rooms as line_rooms
+from tests.line.rooms import agent_in_next_room
+from tests.line.stack import Stack, found_engines, stack  # noqa: F401 a fixture
+from tests.line.telephony import sipp_caller
+from triage.bench import line_files, probes, sip_bench
+from triage.bench.phones import sipp
+from triage.bench.sip.agent import Agent
+
+pytestmark = pytest.mark.line
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+PRODUCTION = {
+    "TRIAGE_PROFILE": "production",
+    "TRIAGE_KEEP_AUDIO": "false",
+    "TRIAGE_NURSE_DIRECTORY": "nurses.toml",
+}
+
+
+def files_of(engines: Stack, data: Path) -> None:
+    """The files of a line in `data`, as `triage up` would have settled them, for engines that run already."""
+    folder = data / "line"
+    folder.mkdir(parents=True)
+    line_files.write_private(folder / line_files.SECRETS, json.dumps(dataclasses.asdict(engines.line.access)))
+    line_files.write_private(folder / line_files.PORTS, json.dumps(dataclasses.asdict(engines.line.ports)))
+
+
+class Process:
+    """The command, in a process of its own."""
+
+    def __init__(self, data: Path, *options: str, **settings: str) -> None:
+        self._argv = (sys.executable, "-m", "triage", "--data", str(data), "sip-bench", *options)
+        self._env = {"PATH": os.environ["PATH"], "HOME": str(data), "PYTHONPATH": str(ROOT), **settings}
+        self._data = data
+        self.log = ""
+
+    async def run_until(self, ready: str) -> None:
+        """Start; return when it has written `ready`."""
+        self._process = await asyncio.create_subprocess_exec(
+            *self._argv,
+            cwd=self._data,
+            env=self._env,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        async with asyncio.timeout(30):
+            while ready not in self.log:
+                line = await self._line()
+                if not line:
+                    break
+
+    async def _line(self) -> str:
+        assert self._process.stdout is not None
+        line = (await self._process.stdout.readline()).decode()
+        self.log += line
+        return line
+
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    async def ended(self) -> int:
+        async with asyncio.timeout(15):
+            while await self._line():
+                pass
+            return await self._process.wait()
+
+    def kill(self) -> None:
+        if self._process.returncode is None:
+            self._process.kill()
+
+
+async def test_it_says_what_it_is_takes_calls_and_ends_when_they_have_ended(stack: Stack, tmp_path: Path) -> None:  # noqa: F811
+    files_of(stack, tmp_path)
+    lk = line_rooms.client(stack)
+    await line_rooms.provision(lk)
+    bench = Process(tmp_path, "--late-answer", "1")
+    try:
+        await bench.run_until("listening on")
+        first, *_ = bench.log.splitlines()
+        assert sip_bench.WARNING in first and "NOT FOR PRODUCTION" in first
+        assert "faults: late_answer 1 s" in bench.log
+        assert await probes.sip_answers(stack.line.ports.sip)
+        where = Agent(port=stack.line.ports.sip)  # never started; only its address is wanted
+        async with agent_in_next_room(stack, lk) as joining:
+            caller = asyncio.ensure_future(sipp_caller(sipp.calling("staying").pause(1500).bye(), tmp_path, where))
+            agent = await joining
+            await agent.active()
+            bench.send(signal.SIGTERM)  # asked to end: the call goes on
+            assert (await caller).status == 0
+            assert await bench.ended() == 0
+        assert "calls in progress: 1" in bench.log and "reason=remote_bye" in bench.log
+        assert "Traceback" not in bench.log
+    finally:
+        bench.kill()
+        await lk.aclose()
+
+
+async def test_a_second_sigterm_ends_the_calls_at_once(stack: Stack, tmp_path: Path) -> None:  # noqa: F811
+    files_of(stack, tmp_path)
+    lk = line_rooms.client(stack)
+    bench = Process(tmp_path)
+    try:
+        await bench.run_until("listening on")
+        where = Agent(port=stack.line.ports.sip)
+        async with agent_in_next_room(stack, lk) as joining:
+            scenario = sipp.calling("ended").expect_bye(20_000)
+            caller = asyncio.ensure_future(sipp_caller(scenario, tmp_path, where))
+            agent = await joining
+            await agent.active()
+            bench.send(signal.SIGTERM)
+            await asyncio.sleep(0.5)
+            bench.send(signal.SIGTERM)
+            assert (await caller).status == 0
+            assert await bench.ended() == 0
+    finally:
+        bench.kill()
+        await lk.aclose()
+
+
+@pytest.mark.parametrize(
+    ("options", "settings", "said"),
+    [
+        ((), {**PRODUCTION, "TRIAGE_LINE_SIP": "livekit-sip"}, "sip-bench does not run under the profile production"),
+        ((), PRODUCTION, "line_sip"),
+        (("--no-notify", "--notify200-after-timeout"), {}, "not both"),
+        (("--late-answer", "999"), {}, "0 to 120 s"),
+        ((), {"TRIAGE_LINE_NURSE_ADDRESS": "nurses.example.org:5060"}, "line_nurse_address"),
+    ],
+    ids=["production", "production with the bench", "contradicting faults", "too late", "nurses elsewhere"],
+)
+async def test_what_cannot_be_is_one_line(
+    stack: Stack,  # noqa: F811
+    tmp_path: Path,
+    options: tuple[str, ...],
+    settings: dict[str, str],
+    said: str,
+) -> None:
+    files_of(stack, tmp_path)
+    bench = Process(tmp_path, *options, **settings)
+    await bench.run_until("listening on")
+    try:
+        assert await bench.ended() == 2
+        assert said in bench.log.splitlines()[-1] and "Traceback" not in bench.log
+    finally:
+        bench.kill()
+
+
+async def test_without_a_line_it_names_the_remedy(tmp_path: Path) -> None:
+    bench = Process(tmp_path)
+    await bench.run_until("listening on")
+    assert await bench.ended() == 2 and "triage up" in bench.log
+
+
+async def test_without_redis_it_ends_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "engines").mkdir()
+    files_of(Stack(tmp_path / "engines", found_engines()), tmp_path)
+    bench = Process(tmp_path)
+    await bench.run_until("listening on")
+    assert await bench.ended() == 1 and "Redis does not answer" in bench.log
+    assert "Traceback" not in bench.log
