@@ -130,7 +130,7 @@ async def test_a_refer_is_followed_to_the_nurse(codec: str, tmp_path: Path) -> N
         async with phone(nurse_of) as nurse, phone(caller_of) as caller:
             await caller.command("dial", line_of(running))
             call = await desk.next_call()
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(1.1)  # recordings are named by the second
             transfer = call.refer(nurse_of.uri, timeout_s=8, on_event=events.append)
             done = await asyncio.wait_for(transfer.wait(), 8)
             assert (done.outcome, done.status) == (TransferOutcome.TRANSFERRED, 200)

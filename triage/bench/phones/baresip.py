@@ -134,7 +134,10 @@ class Phone:
         return [event for event in self.events if event.get("type") == kind]
 
     def recordings(self, direction: str) -> list[Path]:
-        """Return its recordings, oldest first: `dec` is what it heard, `enc` what it said; one each per call."""
+        """Return its recordings, oldest first: `dec` is what it heard, `enc` what it said; one each per call.
+
+        They are named by the second in which they begin: of two that begin in one, the first is lost.
+        """
         found = _recordings_of(self.settings).glob(f"dump-*-{direction}.wav")
         return sorted(found, key=lambda path: path.stat().st_mtime_ns)
 
