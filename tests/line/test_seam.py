@@ -4,9 +4,11 @@
 """
 
 import asyncio
+import dataclasses
 import json
 import os
 import shutil
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -49,8 +51,6 @@ class Line:
         self.nurse_port = engines.line.ports.worker  # free for UDP too
 
     async def caller(self, scenario: sipp.Scenario, number: str = ANSWERED, limit_s: float = 40) -> sipp.Result:
-        import socket
-
         (self.folder / sipp.TONE).write_bytes(encoder("PCMU").encode(tone(CALLER_TONE, 1.0, 8000)))
         port, media = free_ports(socket.SOCK_DGRAM, 2)
         return await sipp.run(
@@ -64,8 +64,6 @@ class Line:
         )
 
     async def nurse(self, scenario: sipp.Scenario) -> sipp.Result:
-        import socket
-
         (self.folder / sipp.TONE).write_bytes(encoder("PCMU").encode(tone(NURSE_TONE, 1.0, 8000)))
         (media,) = free_ports(socket.SOCK_DGRAM, 1)
         return await sipp.run(scenario, self.folder, port=self.nurse_port, media_port=media & ~1, limit_s=30)
@@ -307,17 +305,33 @@ class TestSeam:
             assert await same == "deadline_exceeded" and await first == "deadline_exceeded"
             assert (await caller).status == 0
 
+    async def test_the_refer_really_brings_the_caller_to_the_nurse(self, line: Line) -> None:
+        nurses_phone = baresip(line.folder, "nurse", NURSE_TONE)
+        async with (
+            agent_in_next_room(line.stack, line.lk) as joining,
+            phones.phone(nurses_phone) as nurse,
+            phones.phone(baresip(line.folder, "caller", CALLER_TONE)) as caller,
+        ):
+            await caller.command("dial", f"sip:{ANSWERED}@127.0.0.1:{line.address[1]}")
+            agent: RoomAgent = await joining
+            identity = (await agent.active()).identity
+            await asyncio.sleep(1.2)  # a recording that begins in the same second as another one is lost
+            assert await outcome(line.transfer(agent.name, identity, to=nurses_phone.uri)) == "success"
+            await agent.until(lambda: agent.phone() is None)  # our leg is hung up after a second's grace
+            await asyncio.sleep(1.5)
+            await caller.command("hangup")
+            await nurse.event("CALL_CLOSED")
+        heard = [recording(path) for path in caller.recordings("dec")]
+        assert sum(heard_s(pcm, AGENT_TONE, 16_000) for pcm in heard) > 0.5
+        assert sum(heard_s(pcm, NURSE_TONE, 16_000) for pcm in heard) > 1.0
+        assert sum(heard_s(recording(path), CALLER_TONE, 16_000) for path in nurse.recordings("dec")) > 1.0
+
     # --- a nurse is dialled
 
     async def test_a_dialled_phone_hears_the_whole_room_and_is_heard(self, line: Line) -> None:
         agent = RoomAgent(line.stack, "dialled")
         await agent.join()
-        port, control = line.nurse_port, 0
-        settings = baresip(line.folder, "nurse", NURSE_TONE)
-        settings = phones.PhoneSettings(
-            settings.folder, "nurse", port, settings.control_port, settings.rtp_ports, settings.wav, "PCMU"
-        )
-        assert control == 0
+        settings = dataclasses.replace(baresip(line.folder, "nurse", NURSE_TONE), sip_port=line.nurse_port)
         try:
             async with phones.phone(settings) as nurse:
                 info = await line.dial("dialled", participant_attributes={"role": "nurse"})

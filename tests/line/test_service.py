@@ -16,9 +16,10 @@ from livekit import api
 
 from tests.line import rooms as line_rooms
 from tests.line.fake_phones import CALLER, FakeAgent, FakeCall, FakeTransfer
-from tests.line.rooms import ANSWERED, RoomAgent, agent_in_next_room
+from tests.line.rooms import ANSWERED, UNKNOWN, RoomAgent, agent_in_next_room
 from tests.line.stack import Stack, found_engines, stack  # noqa: F401 a fixture
 from triage.bench.faults import Faults
+from triage.bench.legs import FIRST_PACKET_S, MOST_DROPPED
 from triage.bench.mark import MARK, is_marked
 from triage.bench.seam.calls import HeaderRules, remote_headers
 from triage.bench.seam.room import Access
@@ -139,6 +140,45 @@ async def test_the_second_phone_in_a_room_is_not_kept_ringing_by_the_first(world
         world.agent.phone = FakeCall()
         await world.dial(agent.name)
         assert world.agent.phone.answered.is_set()
+
+
+async def test_a_call_is_active_when_the_phone_speaks_and_soon_after_the_answer_even_if_it_does_not(
+    world: World,
+) -> None:
+    loop = asyncio.get_running_loop()
+    for speaks in (True, False):
+        async with agent_in_next_room(world.stack, world.lk) as joining:
+            call = world.agent.ring(FakeCall(to_user=ANSWERED))
+            agent = await joining
+            await asyncio.wait_for(call.answered.wait(), 10)
+            began = loop.time()
+            if speaks:
+                assert call.on_audio is not None
+                call.on_audio(np.zeros(160, np.int16))
+            await agent.active()
+            assert (loop.time() - began < FIRST_PACKET_S / 2) == speaks
+            call.end(EndReason.REMOTE_BYE)
+
+
+async def test_calls_to_a_number_that_nobody_has_get_no_answer_but_a_flood_of_them_is_refused(world: World) -> None:
+    calls = [world.agent.ring(FakeCall(to_user=UNKNOWN)) for _ in range(MOST_DROPPED + 4)]
+    async with asyncio.timeout(5):
+        while sum(call.ended is not None for call in calls) < 4:  # noqa: ASYNC110 whichever they are
+            await asyncio.sleep(0.02)
+    refused = [call.rejected for call in calls if call.ended is not None]
+    assert refused == [(408, "Request Timeout")] * 4 and not any(call.answered.is_set() for call in calls)
+    async with world.call() as (call, _, _identity):  # nobody else is kept out
+        assert call.answered.is_set()
+
+
+async def test_a_caller_who_hangs_up_before_anybody_spoke_leaves_the_room(world: World) -> None:
+    async with agent_in_next_room(world.stack, world.lk, publish=False) as joining:
+        call = world.agent.ring(FakeCall(to_user=ANSWERED))
+        agent = await joining
+        await agent.until(lambda: agent.phone() is not None)
+        call.end(EndReason.CANCELLED)
+        await agent.until(lambda: agent.phone() is None)
+        assert not call.answered.is_set() and call.rejected is None
 
 
 async def test_keys_go_both_ways(world: World) -> None:
@@ -320,6 +360,14 @@ async def test_removing_a_ringing_participant_cancels_the_call(world: World) -> 
     with pytest.raises(api.ServerError) as caught:
         await dialling
     assert caught.value.code == "canceled" and world.agent.cancelled == 1
+
+
+async def test_a_call_ends_at_its_longest_duration(world: World) -> None:
+    phone = world.agent.phone = FakeCall()
+    await world.dial("short", max_call_duration=Duration(seconds=1))
+    assert phone.ended is None
+    await asyncio.wait_for(phone.over.wait(), 3)
+    assert phone.ended is EndReason.LOCAL
 
 
 async def test_a_dialled_leg_is_transferred_like_the_other(world: World) -> None:

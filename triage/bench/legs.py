@@ -56,6 +56,8 @@ FIRST_PACKET_S = 1.0
 """A call is active this long after its answer at the latest, whether the phone has sent audio or not."""
 DROPPED_S = 32.0
 """A call that is not meant for us gets no answer for this long; then the phone is told, so that it is forgotten here."""
+MOST_DROPPED = 8
+"""So many calls wait without an answer at the most; a flood of them must not keep others out."""
 TRANSFER = "TransferSIPParticipant"
 
 
@@ -71,6 +73,9 @@ class Around:
     transfers: Transfers
     faults: Faults
     legs: "dict[str, Leg]" = field(default_factory=dict)
+    """Calls with a participant, by LiveKit's id."""
+    dropped: set[str] = field(default_factory=set)
+    """Calls that wait for an answer which will not come."""
 
 
 class Leg(ABC):
@@ -250,7 +255,10 @@ class InboundLeg(Leg):
                 self._reject(404, "Does not match Trunks or Dispatch Rules")
             case Verdict.DROP:
                 log.info("dropping callID=%s: no rule for it", self.id)
-                await self._until(lambda: False, DROPPED_S)
+                if len(around.dropped) < MOST_DROPPED:
+                    around.dropped.add(self.id)
+                    await self._until(lambda: False, DROPPED_S)
+                    around.dropped.discard(self.id)
                 self._reject(408, "Request Timeout")
             case Verdict.DIGEST | Verdict.PIN:
                 log.warning("rejecting callID=%s: the bench asks nobody for a %s", self.id, found.verdict)
