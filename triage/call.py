@@ -32,8 +32,9 @@ from triage.replies import Replies
 from triage.runtime import Rooms, Runtime
 from triage.stages.endpointing import Silences
 from triage.stopwatch import Stopwatch
-from triage.trace import CallClosed, Noted, Observer, Paged
+from triage.trace import Assessed, CallClosed, Noted, Observer, Paged, Trace
 from triage.voice import Thresholds, WordlessLimits
+from triage.watch import CLASSIFIER_LAYER
 
 DURABLE_AT_END_S = 2.0
 """How long the end of a call waits for its last record."""
@@ -195,7 +196,16 @@ class LiveCall:
             )
         )
         self.observers.append(self.nursing.observe_step)
+        self.observers.append(self._watch_layers)
+        self._layer_faults = sum(self.engines.classifier.layer_faults.values())
         self._outcome = "failed"
+
+    def _watch_layers(self, trace: Trace) -> None:
+        """A layer that breaks changes nothing for the caller; somebody is woken, once."""
+        faults = sum(self.engines.classifier.layer_faults.values())
+        if isinstance(trace, Assessed) and faults > self._layer_faults:
+            self.observers.remove(self._watch_layers)
+            self.runtime.page(CLASSIFIER_LAYER)
 
     async def live(self) -> Finished:
         """Answer, live through the call, and return when its record is sealed.

@@ -18,6 +18,7 @@ from importlib import resources
 from pathlib import Path
 
 from classifiers import load as load_classifier
+from classifiers.model import ModelFileError
 from classifiers.rulebook import RuleFileError
 from triage.clips import ClipLibrary
 from triage.config import Settings
@@ -172,10 +173,10 @@ def _models() -> list[Finding]:
 def _rules_and_protocols(settings: Settings) -> list[Finding]:
     findings = []
     try:
-        rules = load_classifier().rules
-        versions = ", ".join(f"{part} {version}" for part, version in rules.versions)
-        findings.append(Finding("red flags", Verdict.GOOD, f"{len(rules.flags)} findings ({versions})"))
-    except RuleFileError as error:
+        classifier = load_classifier()
+        versions = ", ".join(f"{part} {version}" for part, version in classifier.versions)
+        findings.append(Finding("red flags", Verdict.GOOD, f"{len(classifier.rules.flags)} findings ({versions})"))
+    except (RuleFileError, ModelFileError) as error:
         findings.append(Finding("red flags", Verdict.MISSING, f"{error}; mend that file"))
     try:
         protocols = Book.load(settings.region).protocols

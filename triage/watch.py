@@ -21,6 +21,8 @@ NURSE_HANDOFF_P95 = "nurse_handoff_p95"
 NURSE_HANDOFF_SLOW = "nurse_handoff_slow"
 """A single hand-off at or above 3 s."""
 CLASSIFIER_FAILED = "classifier_failed"
+CLASSIFIER_LAYER = "classifier_layer"
+"""A layer beside the rules (the model) broke on a final; the rules judged it alone."""
 CLASSIFIER_SLOW = "classifier_slow"
 """One verdict took 50 ms or longer: half of what an urgent final has until its clip."""
 STAGE_FAILED = "stage_failed"
@@ -38,6 +40,7 @@ ALL = (
     NURSE_HANDOFF_P95,
     NURSE_HANDOFF_SLOW,
     CLASSIFIER_FAILED,
+    CLASSIFIER_LAYER,
     CLASSIFIER_SLOW,
     STAGE_FAILED,
 )

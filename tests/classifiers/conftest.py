@@ -1,11 +1,11 @@
-"""One classifier for all tests of this room: it is immutable and shared, as in the service."""
+"""One rule set for all tests of this room, without the model: what a rule says must not depend on it."""
 
 import pytest
 
-import classifiers
 from classifiers import Classifier
+from classifiers.judge import load
 
 
 @pytest.fixture(scope="session")
 def classifier() -> Classifier:
-    return classifiers.load()
+    return load()

@@ -6,13 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import classifiers
 from classifiers import Assessment, Category, Classifier, Known, Level
-from classifiers.judge import DEADLINE_US, SCORES, THRESHOLD
+from classifiers.judge import DEADLINE_US, SCORES, THRESHOLD, load
 from classifiers.layers import Opinion
 from classifiers.rule_call import RuleCall
 
-SHARED = classifiers.load()
+SHARED = load()
 
 
 class Hunch:

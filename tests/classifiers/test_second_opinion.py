@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import classifiers
 from classifiers import Assessment, Category, Known, Level
+from classifiers.judge import load
 from classifiers.second_opinion import (
     DEADLINE_S,
     MAX_ANSWER,
@@ -21,7 +21,7 @@ from classifiers.second_opinion import (
     read_answer,
 )
 
-SHARED = classifiers.load()
+SHARED = load()
 GOOD = {"level": "nurse_now", "category": "chest", "confidence": 0.9, "reason_code": "implied"}
 
 

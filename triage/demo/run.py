@@ -23,6 +23,7 @@ from audit.folder import AuditFolder
 from audit.reader import Reader
 from audit.store import SqliteStore
 from classifiers import load as load_classifier
+from classifiers.model import ModelFileError
 from classifiers.rulebook import RuleFileError
 from triage.call import Engines, Equipment, Finished, LiveCall, new_call_id
 from triage.clips import ClipLibrary
@@ -143,8 +144,8 @@ def _prepared(order: DemoOrder, settings: Settings, console: Console) -> _Stage:
     book = Book.load(settings.region)
     try:
         classifier = load_classifier()
-    except RuleFileError as error:
-        raise AssetError(f"the red-flag rules cannot be used: {error}; mend that file") from error
+    except (RuleFileError, ModelFileError) as error:
+        raise AssetError(f"the classifier cannot be used: {error}; mend that file") from error
     folder, alarm = AuditFolder(settings.data_dir), StoreAlarm()
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
