@@ -14,8 +14,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import livekit.api as api
+import livekit.rtc as rtc
 import numpy as np
-from livekit import api, rtc
 from livekit.rtc.participant import PublishDTMFError, PublishTrackError
 
 from triage.bench.seam.sound import Doubler, Mixer
