@@ -107,6 +107,16 @@ def test_a_burst_plays_and_a_queue_that_stays_long_is_shortened(session: MediaSe
     assert session.counts.silent == 0
 
 
+def test_audio_that_comes_three_frames_at_a_time_is_never_shortened(
+    session: MediaSession, phone: socket.socket
+) -> None:
+    session.start(setup(phone))
+    for _ in range(2 * WATCHED):
+        session.send(tone(440, 0.06, 8000))
+        beat(session, phone, 3)
+    assert (session.counts.dropped, session.counts.silent) == (0, 0)
+
+
 def test_flush_forgets_what_waits(session: MediaSession, phone: socket.socket) -> None:
     session.start(setup(phone))
     session.send(tone(440, 0.4, 8000))

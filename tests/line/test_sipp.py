@@ -130,11 +130,13 @@ async def test_hold_stops_what_is_sent_and_resume_brings_it_back(tmp_path: Path)
 
 
 async def test_media_that_never_come_or_stop_end_the_call_also_on_hold(tmp_path: Path) -> None:
-    async with agent(first_media_timeout_s=0.5, media_timeout_s=0.8) as running:
+    async with agent(first_media_timeout_s=0.5, media_timeout_s=30) as running:
         desk = Answering(running)
         silent = sipp.calling("silent", talks=False).expect_bye()
         result = await sipp_caller(silent, tmp_path, running)
         assert result.status == 0 and await desk.end() is EndReason.NO_MEDIA
+    async with agent(first_media_timeout_s=30, media_timeout_s=0.8) as running:
+        desk = Answering(running)
         held = sipp.calling("held")
         held._steps.append('  <pause milliseconds="300"/><nop><action><exec rtp_stream="pause"/></action></nop>\n')
         result = await sipp_caller(held.reinvite("sendonly").expect_bye(), tmp_path, running)
