@@ -246,6 +246,20 @@ async def test_who_will_not_end_is_killed_with_its_children(line: Line, tmp_path
     await until(lambda: not psutil.pid_exists(int(child.read_text())) or _dead(int(child.read_text())))
 
 
+async def test_children_of_a_program_that_died_end_with_the_line(line: Line, tmp_path: Path) -> None:
+    child = tmp_path / "child"
+    script = f"(while :; do sleep 0.05; done) & [ -e {child} ] || echo $! > {child}; {WAITS}"
+    watched = supervise(line, program(script))
+    async with watched.running():
+        await until(lambda: child.exists() and child.read_text() != "")
+        health = watched.health["one"]
+        assert health.pid is not None
+        os.kill(health.pid, signal.SIGKILL)
+        await until(lambda: health.restarts == 1 and health.state is State.UP)
+        assert not _dead(int(child.read_text())), "it may carry a call"
+    await until(lambda: _dead(int(child.read_text())))
+
+
 def _dead(pid: int) -> bool:
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE

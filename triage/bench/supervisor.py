@@ -18,6 +18,7 @@ import fcntl
 import json
 import os
 import signal
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -126,7 +127,10 @@ class Supervisor:
         self._scrubber = Scrubber((line.access.api_secret, line.access.redis_password))
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._last_words: dict[str, str] = {}
+        self._died: deque[asyncio.subprocess.Process] = deque(maxlen=64)
+        """Ended by themselves; children of theirs may run on."""
         self._keepers: list[asyncio.Task[None]] = []
+        self._listeners: list[asyncio.Task[None]] = []
         self._at_once = asyncio.Event()
 
     @asynccontextmanager
@@ -146,7 +150,7 @@ class Supervisor:
                     self.stopping = True
                     for keeper in self._keepers:
                         keeper.cancel()
-                    await self._stop()  # the listeners end with their programs
+                    await self._stop()
         except BaseExceptionGroup as group:
             raise leaf(group) from group
 
@@ -169,20 +173,26 @@ class Supervisor:
         """Start a program and wait until it is there."""
         health, loop = self.health[program.name], asyncio.get_running_loop()
         health.state = State.STARTING
+        # A pipe of our own: asyncio's would hide the end of a program whose children still hold its output.
+        ours, theirs = os.pipe()
         try:
             process = await asyncio.create_subprocess_exec(
                 *program.argv,
                 env=dict(program.env),
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
+                stdout=theirs,
+                stderr=theirs,
                 start_new_session=True,  # Ctrl-C at the terminal is for us; we end them in order
             )
         except OSError as error:
+            os.close(ours)
             raise LineFailed(f"{program.name} cannot be started: {program.argv[0]}: {error.strerror}") from error
+        finally:
+            os.close(theirs)
         self._processes[program.name], health.pid = process, process.pid
         self._remember()
-        listener = tasks.create_task(self._listen(program, process))
+        listener = tasks.create_task(self._listen(program, ours))
+        self._listeners = [one for one in self._listeners if not one.done()] + [listener]
         deadline = loop.time() + program.up_within_s
         there = False
         while not there and process.returncode is None and loop.time() < deadline:
@@ -207,6 +217,7 @@ class Supervisor:
             trouble = self._ended(program, self._processes[program.name])
             while trouble:
                 health.state, health.pid, health.up_since = State.ENDED, None, None
+                self._died.append(self._processes[program.name])
                 self._say(f"{trouble}; starting it again in {pause_s:.1f} s")
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
@@ -263,12 +274,15 @@ class Supervisor:
     def _log(self, name: str) -> Path:
         return self._line.logs / f"{name}.log"
 
-    async def _listen(self, program: Program, process: asyncio.subprocess.Process) -> None:
+    async def _listen(self, program: Program, handle: int) -> None:
         """Everything a program says, line by line, cleaned, into its log."""
-        assert process.stdout is not None
-        with _Log(self._log(program.name)) as log:
+        reader = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(handle, "rb", buffering=0)
+        )
+        with contextlib.closing(transport), _Log(self._log(program.name)) as log:
             rest, skipping = b"", False
-            while chunk := await process.stdout.read(_CHUNK):
+            while chunk := await reader.read(_CHUNK):
                 *lines, rest = (rest + chunk).split(b"\n")
                 if lines and skipping:  # the end of a line whose beginning is written already
                     lines, skipping = lines[1:], False
@@ -294,18 +308,29 @@ class Supervisor:
                 continue
             await self._end(process, 0.0 if self._at_once.is_set() else program.grace_s)
             self.health[program.name].state, self.health[program.name].pid = State.ENDED, None
+        for process in self._died:
+            await self._end(process, 0.0)
+        if self._listeners:
+            await asyncio.wait(self._listeners, timeout=LAST_WORDS_S)
+        for listener in self._listeners:
+            listener.cancel()
         self._processes.clear()
         self._remember()
 
     async def _end(self, process: asyncio.subprocess.Process, grace_s: float) -> None:
+        import psutil
+
+        over = process.returncode is not None
         for order, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGTERM, SECOND_TERM_S)):
             if process.returncode is not None:
                 break
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(order)
             await self._wait(process, wait_s)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # the whole group, which is ours: it began with this process
+        # Its group began with it and is ours. Where it ended long ago and somebody has its number, the group is theirs.
+        if not over or not psutil.pid_exists(process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
 
     async def _wait(self, process: asyncio.subprocess.Process, limit_s: float) -> None:

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from triage.bench import line_files, probes, provision
@@ -25,6 +26,11 @@ SIP_GRACE_S = 5.0
 """The SIP service says goodbye to the calls that are left within this, s. The worker's have ended by then."""
 DRAIN_S = 60.0
 """How long the end of the line waits for calls in progress, s."""
+
+
+def has_worker() -> bool:
+    """Whether this installation can answer calls."""
+    return find_spec("triage.worker") is not None
 
 
 def line_to_ring(settings: Settings, line: Line) -> str:
@@ -71,7 +77,11 @@ def supervisor(
 
     programs = engine_programs(line, engines, env)
     if not only_engines:
-        programs += [sip_program(settings, line, env, config), worker_program(settings, line, env, config)]
+        programs.append(sip_program(settings, line, env, config))
+        if has_worker():
+            programs.append(worker_program(settings, line, env, config))
+        else:
+            say("this version has no worker: telephones ring, and nobody answers them")
     return Supervisor(line, programs, after_engines=after_engines, say=say)
 
 
