@@ -229,14 +229,18 @@ class Context:
         if self._near("other", first, last):
             found.add("other")
         for span, _ in self.kinds.get("named", ()):
-            if span.last <= first <= span.last + 2 and last - first <= 2 and not self._verb_between(span.last, first):
+            if (
+                span.last <= first <= span.last + 2 and last - first <= 2 and not self._verb_between(span.last, first)
+            ) or (first < span.first and span.last < last <= span.last + 2):
                 found.add("other")
         for span, _ in self.kinds.get("pet", ()):
             if span.first < first and not any(
                 span.last <= human.first <= first for human, _ in self.kinds.get("human", ())
             ):
                 found.add("other")
-        present = self._near("right_now", first, last)
+        present = self._near("right_now", first, last) or any(
+            span.first >= last for span, _ in self.kinds.get("real", ())
+        )
         for span, row in self.kinds.get("hypothetical", ()):
             if (span.last <= first and self._reaches(span, first) and (row.get("firm") or not present)) or (
                 row.get("backward") and span.first >= last and self._segment[span.first] == self._segment[last - 1]

@@ -22,6 +22,8 @@ WINDOW, OVERLAP = 160, 40
 YEARS = (1930, 2035)
 _DOUBT = frozenset(("hypothetical", "gone", "chronic"))
 """What leaves a finding doubtful rather than denied."""
+_LONG_OVER = frozenset(("past", "chronic", "other"))
+"""What takes the danger out of a yes: "yes, years ago", "yes, my neighbor"."""
 _DAYS_PER = {"day": 1.0, "dia": 1.0, "week": 7.0, "semana": 7.0, "month": 30.4, "mes": 30.4}
 _YEAR_WORDS = ("year", "ano", "yr")
 _LONGEST_AGE = 115.0
@@ -33,6 +35,8 @@ _COMPLETED = 12
 """First words of an answer that may complete a question."""
 _LONG_NUMBER = 4
 """So many number words in a row are a telephone number, a date or an account."""
+_SPELLED = 3
+"""So many single letters in a row spell something."""
 _ANSWER_WORDS = 3
 """A yes or no counts when it begins within so many words."""
 
@@ -122,7 +126,7 @@ class RuleCall:
     ) -> list[Candidate]:
         rules = self._rules
         numbers = find_numbers(tokens)
-        matches = rules.book.find(tokens, _given(numbers))
+        matches = rules.book.find(tokens, [*_given(numbers), *_spelled(tokens)])
         symptoms = [(m.first, m.last) for m in matches if m.name == "<symptom>" or m.name in rules.flags]
         context = Context(tokens, matches, rules.cues, symptoms)
         candidates: list[Candidate] = []
@@ -171,7 +175,7 @@ class RuleCall:
         if not question.strip():
             return Asked()
         tokens = tokenise(last_question(question))[:WINDOW]
-        matches = self._rules.book.find(tokens)
+        matches = self._widest_asks(self._rules.book.find(tokens))
         context = Context(tokens, matches, self._rules.cues)
         findings: dict[tuple[str, bool], None] = {}
         qualifiers: dict[tuple[str, str], None] = {}
@@ -198,6 +202,20 @@ class RuleCall:
         opening = tokens[-_OPENING:] if is_open else ()
         return Asked(kept, frozenset(measures), tuple(qualifiers), tuple(opening), "asks_since" in kinds)
 
+    def _widest_asks(self, matches: Sequence[Match]) -> list[Match]:
+        """Without the questions that are only part of a longer one: "is he breathing" in "is he breathing faster"."""
+        cues = self._rules.cues
+        asks = [m for m in matches if m.name[0] == "!" and cues[m.name]["kind"] == "asks"]
+        return [
+            m
+            for m in matches
+            if m not in asks
+            or not any(
+                o.first <= m.first and m.last <= o.last and o.last - o.first > m.last - m.first and o.name != m.name
+                for o in asks
+            )
+        ]
+
     def _said_yes(self, tokens: Sequence[Token], context: Context) -> tuple[bool, Span] | None:
         """Whether the final begins with a yes (True) or a no, and where; None when with neither."""
 
@@ -212,9 +230,13 @@ class RuleCall:
 
         yes, no = spans("affirm"), spans("refuse")
         if not yes and not no:
-            return None
+            last = _last_word(tokens)
+            return (True, Span(last, last + 1)) if last >= 0 and tokens[last].text in _CLOSING_YES else None
         first = min((*yes, *no), key=lambda s: (s.first, s.first - s.last))
+        plain = [span for span, row in context.kinds.get("affirm", ()) if not row.get("whole")]
         second = next((s for s in (*yes, *no) if s.first == first.last and (s in yes) != (first in yes)), None)
+        if second is not None and second in yes and second not in plain:
+            second = None  # "no, worse" is no yes
         if second is not None:
             return second in yes, second  # "yeah no", "no yeah": the second word is the answer
         if first in no and first not in yes:
@@ -265,6 +287,9 @@ class RuleCall:
             hedged = hedge is not None and (said is None or not danger_on_yes)
             if yes != danger_on_yes and not hedged:
                 self._note(code, "denied", words, turn)
+                continue
+            if danger_on_yes and context.judge(span.first, span.last) & _LONG_OVER - flag.counts:
+                self._note(code, "uncertain", words, turn)
                 continue
             self._note(code, "present", words, turn, where)
             if flag.level.urgent:
@@ -394,6 +419,28 @@ class RuleCall:
                 span = min(spans) if spans else None
                 found.append(Candidate(combination.level, combination.category, f"combination:{combination.id}", span))
         return found
+
+
+_CLOSING_YES = frozenset(("yes", "yeah", "yep", "yup", "si"))
+"""A yes that counts as the last word of an answer too: "my bottom lip, yeah"."""
+
+
+def _last_word(tokens: Sequence[Token]) -> int:
+    """Index of the last token that is not soft, or -1."""
+    return next((at for at in range(len(tokens) - 1, -1, -1) if not tokens[at].soft), -1)
+
+
+def _spelled(tokens: Sequence[Token]) -> list[Match]:
+    """Runs of single letters, which spell a name and are no words."""
+    found = []
+    first = 0
+    for at in range(len(tokens) + 1):
+        if at < len(tokens) and len(tokens[at].text) == 1 and tokens[at].text.isalpha():
+            continue
+        if at - first >= _SPELLED:
+            found.append(Match("<spelled>", first, at))
+        first = at + 1
+    return found
 
 
 _GOING_ON = frozenset(("and", "but", "y", "pero", "because", "since"))
