@@ -15,7 +15,7 @@ from classifiers.levels import Category, Level
 from classifiers.numbers import Number, find_numbers
 from classifiers.patterns import Match
 from classifiers.rulebook import Condition, Rulebook
-from classifiers.tokens import Token, tokenise
+from classifiers.tokens import Token, tokenise, without_double_negation
 
 WINDOW, OVERLAP = 160, 40
 """Tokens per window of a long text, and how many two neighbours share."""
@@ -109,7 +109,7 @@ class RuleCall:
 
     def judge(self, text: str, question: str, turn: int) -> tuple[list[Candidate], tuple[Token, ...]]:
         """Candidates of one final, and its tokens."""
-        tokens = tokenise(text)
+        tokens = without_double_negation(tokenise(text))
         asked = self._asked(question)
         candidates: list[Candidate] = []
         self._here = {}

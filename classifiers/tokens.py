@@ -9,7 +9,8 @@
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 MAX_WORD = 40
@@ -189,3 +190,47 @@ def tokenise(text: str) -> tuple[Token, ...]:
             comma = True
     flush(len(text))
     return tuple(tokens)
+
+
+_SAYING = frozenset(("say", "claim", "tell", "swear", "promise", "pretend", "think", "believe", "suppose", "decir"))
+_SAYERS = frozenset(("i", "you", "we", "one", "nobody", "they"))
+_INNER_NO = frozenset(("not", "never", "no", "without", "sin"))
+_CUT_OFF = frozenset(("and", "but", "or", "if", "whether", "because", "when", "so", "y", "pero", "si"))
+_INNER_REACH = 6
+"""Tokens from the saying to the negation that it takes back."""
+
+
+def _outer_no(tokens: Sequence[Token], at: int) -> int:
+    """Where a saying that is itself negated by token `at` ends ("I could not say"), or 0 when it is none."""
+    before = [token.text for token in tokens[max(0, at - 2) : at]]
+    after = [token.text for token in tokens[at + 1 : at + 4]]
+    match tokens[at].text:
+        case "not":
+            if after[:1] == ["that"] and before[-1:] in (["is"], ["was"], []):
+                return at + 2
+            if after and after[0] in _SAYING and before and before[0] in _SAYERS:
+                return at + 2
+        case "nobody":
+            if len(after) > 1 and after[0] in ("can", "could", "will", "would") and after[1] in _SAYING:
+                return at + 3
+        case "no":
+            if after[:1] == ["way"] or after[:2] == ["es", "que"]:
+                return at + len(after[:1]) + 1 + (after[0] == "es")
+    return 0
+
+
+def without_double_negation(tokens: Sequence[Token]) -> tuple[Token, ...]:
+    """The words with both negations of "you could not say his face is not drooping" made soft, as they cancel out."""
+    found = list(tokens)
+    for at in range(len(found)):
+        end = _outer_no(found, at)
+        if not end:
+            continue
+        for inner in range(end, min(end + _INNER_REACH, len(found))):
+            if found[inner].after_break or found[inner].after_comma or found[inner].text in _CUT_OFF:
+                break
+            if found[inner].text in _INNER_NO:
+                for no in (at, inner):
+                    found[no] = replace(found[no], text="so", soft=True)
+                break
+    return tuple(found)

@@ -20,6 +20,12 @@ PRESENT = [
     "i can't say i don't have chest pain",
     "i wouldn't say no chest pain",
     "i'm not denying i have chest pain",
+    "you couldn't say his face isn't drooping",
+    "it's not that i don't have chest pain",
+    "there's no way it's not a stroke his face is drooping",
+    "nobody could tell me she hasn't swallowed the battery",
+    "he can't say his name and can't move his arm",
+    "i can't walk to the bathroom without gasping for air",
     # denial after a hint
     "i've thought about killing myself but i'm fine",
     "sometimes i don't want to wake up no forget it i'm ok",
