@@ -148,14 +148,13 @@ class _Judge:
 
 
 @dataclass(frozen=True)
-class _Rules:
-    versions: tuple[tuple[str, str], ...] = (("rules", "test"),)
-
-
 class TwoDangers:
     """A classifier whose rules are these tests'."""
 
-    rules = _Rules()
+    versions: tuple[tuple[str, str], ...] = (("rules", "test"),)
+
+    def __init__(self) -> None:
+        self.layer_faults: dict[str, int] = {}
 
     def begin(self) -> _Judge:
         return _Judge()

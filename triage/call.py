@@ -125,7 +125,7 @@ class LiveCall:
                 "stages": {"stt": equipment.stt.name, "llm": self.engines.model.name, "tts": _name(self.engines.voice)},
                 "rescue": equipment.known,
             },
-            versions=dict(self.engines.classifier.rules.versions),
+            versions=dict(self.engines.classifier.versions),
         )
         self.recorder = Recorder(self._segment, now_ns=self.clock.now_ns, wall_ns=self.clock.wall_ns)
         ours, outlet = _Ours(), EchoTap(equipment.line)
