@@ -242,7 +242,7 @@ class Context:
             span.first >= last for span, _ in self.kinds.get("real", ())
         )
         for span, row in self.kinds.get("hypothetical", ()):
-            if (span.last <= first and self._reaches(span, first) and (row.get("firm") or not present)) or (
+            if (span.first < first and self._reaches(span, first) and (row.get("firm") or not present)) or (
                 row.get("backward") and span.first >= last and self._segment[span.first] == self._segment[last - 1]
             ):
                 found.add("hypothetical")

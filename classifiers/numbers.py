@@ -36,6 +36,8 @@ _LINK = {"and", "y", "a"}
 _HALF = {"half", "medio", "media"}
 _SPANISH_UNITS = {"anos", "meses", "semanas", "dias", "pastillas", "horas", "y", "puffs", "minutos"}
 _MAX_RUN = 9
+_FEW = 3
+"""Up to so many groups, the first or the last alone may be what is meant; more are a list or a telephone number."""
 _DIGITS = 9
 
 
@@ -67,8 +69,8 @@ def _starts(tokens: Sequence[Token], at: int) -> bool:
 def _continues(tokens: Sequence[Token], at: int) -> bool:
     token = tokens[at]
     word = token.text
-    if token.after_break:
-        return False
+    if token.after_break or (token.after_comma and (tokens[at - 1].text in _TEENS or tokens[at - 1].text in _TENS)):
+        return False  # "one ten, one twenty" are two numbers
     following = tokens[at + 1].text if at + 1 < len(tokens) else ""
     if word in _POINT or word in ("and", "y"):
         if following == "a" and at + 2 < len(tokens) and tokens[at + 2].text in _HALF:
@@ -147,8 +149,9 @@ def _value(words: Sequence[str]) -> tuple[float, ...]:
             readings.append(float(head + tail) + fraction)
         else:
             readings += [float(f"{head}.{tail}"), float(head + tail)]
-    readings.append(groups[0][0])
-    readings.append(groups[-1][0] + fraction)
+    if len(groups) <= _FEW:
+        readings.append(groups[0][0])
+        readings.append(groups[-1][0] + fraction)
     return tuple(dict.fromkeys(readings))
 
 
