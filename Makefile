@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 export PYTHON
-SCENARIO ?= chest_pain
+SCENARIO ?= whole_way
 ARGS ?=
 
 .PHONY: help demo test test-line check lint bench line train diagram lock clean

@@ -147,7 +147,6 @@ class _Judge:
         return Assessment(level=Level.ROUTINE, category=Category.NONE, score=0.0)
 
 
-@dataclass(frozen=True)
 class TwoDangers:
     """A classifier whose rules are these tests'."""
 

@@ -73,7 +73,8 @@ def test_a_call_for_help_over_our_echo_is_heard_at_once(echo: Impairments) -> No
     assert call.position(stopped.event.at_ns) - began <= 400 * MS, "and our voice gave way"
 
 
-OURS_THAT_SOUND_URGENT = [prompt for prompt in CLIPS.ids if rules().begin().assess(CLIPS.clip(prompt).text).urgent]
+ASKED = CLIPS.clip("ask.emergency").text
+OURS_THAT_SOUND_URGENT = [p for p in CLIPS.ids if rules().begin().assess(CLIPS.clip(p).text, question=ASKED).urgent]
 
 
 def test_some_of_our_own_words_would_be_red_flags() -> None:

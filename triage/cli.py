@@ -89,7 +89,7 @@ def _common(
 @app.command()
 def demo(
     context: typer.Context,
-    scenario: Annotated[str, typer.Argument(help="Which call; --list shows all.")] = "chest_pain",
+    scenario: Annotated[str, typer.Argument(help="Which call; --list shows all.")] = "whole_way",
     show_list: Annotated[bool, typer.Option("--list", help="List the scenarios and exit.")] = False,
     fast: Annotated[bool, typer.Option("--fast/--realtime", help="Virtual clock instead of the wall clock.")] = False,
     play: Annotated[bool, typer.Option("--play", help="Play the call when it is over.")] = False,

@@ -131,6 +131,8 @@ class Listening:
         """Bridged: a nurse has the caller, we do not transcribe."""
         self.gravest: tuple[Assessment, str, int] | None = None
         """The urgent verdict of the highest rank so far, its text and turn; set before it is told."""
+        self.last_words: tuple[str, int] = ("", 1)
+        """The last final that had words, and its turn."""
         self._texts: dict[int, list[str]] = {}
         self._word_end_ns: dict[int, int] = {}
         self._turn_onset: int | None = None
@@ -276,6 +278,8 @@ class Listening:
         else:
             self.counts.finals += 1
         self._ledger.heard(transcript, turn=self.turn, promoted=promoted)
+        if transcript.text.strip() and not self._is_echo(transcript):
+            self.last_words = (transcript.text, self.turn)
         self._judge_final(transcript)
         self._observe(Heard(at_ns=now_ns, transcript=transcript, turn=self.turn))
         if self._finish_ns:

@@ -64,7 +64,7 @@ class NurseSide:
         """Make or renew the packet and put it on the desk."""
         self._order = order
         self._version += 1
-        assessment, words, turn = self._listening.gravest or (None, "", self._listening.turn)
+        assessment, words, turn = self._listening.gravest or (None, *self._listening.last_words)
         packet = make_packet(
             call_id=self._call_id,
             code=self.code,
@@ -79,6 +79,7 @@ class NurseSide:
             told=tuple(self._told),
             tools=self._tools,
             answers=self._answers(),
+            language=self._listening.language if words else "",
             made_ns=self._clock.wall_ns(),
             version=self._version,
         )
@@ -177,13 +178,15 @@ class NurseSide:
         self._mark(Mark.ASSESSED, self._clock.now_ns(), Source.OWN_CLOCK, 0)
 
     def _mark(self, mark: Mark, at_ns: int, source: Source, attempt: int) -> None:
-        if not self.times.mark(mark, at_ns, source):
-            return
+        """Write down and show every mark, of every attempt; the figures count from the first of each."""
+        if mark is Mark.CLIP_AUDIBLE and self.times.get(mark) is not None:
+            return  # a later clip of the same wait
+        first = self.times.mark(mark, at_ns, source)
         self._recorder.write(
             Stage.HANDOFF, {"event": mark.value, "at_ns": at_ns, "source": source.value, "attempt": attempt}
         )
         self._observe(HandoffClock(at_ns=at_ns, mark=mark.value, source=source.value, attempt=attempt))
         for name, ms in (("nurse_handoff", self.times.handoff_ms), ("nurse_person", self.times.person_ms)):
             ends = Mark.ANSWERED if name == "nurse_handoff" else Mark.PERSON
-            if mark is ends and ms is not None:
+            if first and mark is ends and ms is not None:
                 self._observe(Measured(at_ns=at_ns, name=name, ms=ms))

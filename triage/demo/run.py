@@ -66,7 +66,7 @@ PLAYERS = (("aplay", "-q"), ("paplay",), ("afplay",))
 class DemoOrder:
     """What was asked for at the terminal."""
 
-    scenario: str = "chest_pain"
+    scenario: str = "whole_way"
     fast: bool = False
     play: bool = False
     say: tuple[str, ...] = ()
@@ -112,12 +112,18 @@ def run_demo(order: DemoOrder, settings: Settings) -> int:
         sys.setswitchinterval(SWITCH_S)
         try:
             finished = run_loop(_live(stage, console), virtual=order.fast)
+        except asyncio.CancelledError:
+            finished = None  # stopped at once: the record holds what was written, and a rescue or the keeper goes on
         finally:
             sys.setswitchinterval(before)
             if stage.screen is not None:
                 stage.screen.stop()
     finally:
         stage.engines.writer.close()
+    if finished is None:
+        console.print("stopped at once; the record was not sealed, and ends with the last thing written", style="yellow")
+        console.print(f"  record    {stage.folder.database}", soft_wrap=True)
+        return 130
     return _told(stage, finished, order, settings, console)
 
 
@@ -267,7 +273,8 @@ def _end_on_interrupt(stage: _Stage, screen: Screen, clock: Clock) -> None:
         stage.patient.hung_up = True
         screen.observe(Noted(at_ns=clock.now_ns(), text="Ctrl-C: the caller hangs up; once more stops at once"))
 
-    loop.add_signal_handler(signal.SIGINT, interrupt)
+    for asked in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(asked, interrupt)
 
 
 # --- after the call

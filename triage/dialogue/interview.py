@@ -169,6 +169,10 @@ class _Draft:
 
     # --- 3. what the words give away
 
+    def _how(self, slot: str) -> str:
+        """Whether this slot was asked for just now."""
+        return "given" if self.state.pending == slot else "inferred"
+
     def _infer(self, known: Known | None) -> None:
         state = self.state
         text = without_particle(self.heard) if state.phase == "yes_no" else self.heard
@@ -181,12 +185,12 @@ class _Draft:
         if self._open("callback") and state.pending != "callback" and (number := phone_digits(text)):
             self._note("callback", number, text, "inferred")
         if self._open("age") and (found := read.age(text)):
-            self._note("age", str(found), text, "inferred")
+            self._note("age", str(found), text, self._how("age"))
         patient = self.state.values.get("who", "")
         if self._open("sex") and (told := read.sex(patient)):
-            self._note("sex", told, text, "inferred")
+            self._note("sex", told, text, self._how("sex"))
         if self._open("pregnant") and (expecting := read.pregnant(text)):
-            self._note("pregnant", expecting, text, "inferred")
+            self._note("pregnant", expecting, text, self._how("pregnant"))
         if known is not None:
             self._take_over(known)
 

@@ -73,6 +73,7 @@ def make_packet(
     tools: Mapping[str, ToolResult] | None = None,
     answers: Iterable[Learned] = (),
     callback_number: str = "",
+    language: str = "",
     version: int = 1,
 ) -> Packet:
     """Make one packet, or a renewed one under the same code with a higher version.
@@ -94,7 +95,7 @@ def make_packet(
         reason=reason.value,
         situation=_situation(reason, level, category, assessment, words, turn, learned, callback_number),
         background=_background(learned, qualifiers),
-        assessment=_assessment(known, assessment, learned),
+        assessment=_assessment(known, assessment, learned, language),
         recommendation=_recommendation(told, tools or {}, learned),
         version=version,
     )
@@ -156,7 +157,9 @@ def _background(learned: Mapping[str, Learned], qualifiers: Mapping[str, tuple[s
     return asked
 
 
-def _assessment(known: Known, assessment: Assessment | None, learned: Mapping[str, Learned]) -> dict[str, str]:
+def _assessment(
+    known: Known, assessment: Assessment | None, learned: Mapping[str, Learned], language: str
+) -> dict[str, str]:
     part = {}
     if assessment is not None and assessment.rule:
         part["decided by"] = f"rule {assessment.rule}, score {assessment.score:.2f}"
@@ -168,7 +171,8 @@ def _assessment(known: Known, assessment: Assessment | None, learned: Mapping[st
         part["asked, not understood"] = ", ".join(unknown)
     if "onset" in learned:
         part["onset"] = _answer(learned, "onset")
-    part["language"] = LANGUAGES.get(assessment.language, assessment.language) if assessment else UNKNOWN
+    heard = assessment.language if assessment else language
+    part["language"] = LANGUAGES.get(heard, heard) if heard else UNKNOWN
     earlier = [a for a in known.urgent if assessment is None or a.rule != assessment.rule]
     if earlier:
         part["also found"] = ", ".join(dict.fromkeys(f"{_plain(a.level)} {_plain(a.category)}" for a in earlier))
