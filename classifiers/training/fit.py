@@ -29,7 +29,7 @@ from classifiers.training.generate import Example
 
 COST_OF_MISS = 20
 """A missed emergency costs as much as so many false alarms."""
-ROUTINE_CAP = 0.014
+ROUTINE_CAP = 0.01
 """At most this share of ordinary routine speech may alarm, misheard copies and longer turns counted, whatever the cost
 says: single lines as written then alarm well below it."""
 ALIKE_CAP = 0.04
@@ -43,7 +43,7 @@ ALIKE = frozenset(
      "negtemplate", "hyptemplate", "othertemplate", "nametemplate"]
 )  # fmt: skip
 """Kinds of hard negatives; every other harmless line is ordinary routine speech."""
-C_URGENT, C_EMERGENCY, C_CATEGORY = 6.0, 4.0, 2.0
+C_URGENT, C_EMERGENCY, C_CATEGORY = 1.0, 0.7, 2.0
 HARMLESS_WEIGHT = 3.0
 """Harmless examples weigh more: on the line most words are harmless."""
 MAX_FEATURES = 42_000
