@@ -69,7 +69,7 @@ def verify(
     data: DataFolder = None,
 ) -> None:
     """Prove that nothing was altered, or say where it was. Opens the seals too where the key is at hand."""
-    from audit.errors import ChainBroken
+    from audit.errors import ChainBroken, KeyMissing
     from audit.keyring import PRIVATE
 
     if bool(call) == everything:
@@ -77,10 +77,15 @@ def verify(
     with _opened(context, data) as (folder, store):
         with_key = not keyless and (folder.keys / PRIVATE).exists()
         reader = _reader(folder, store, keyring=folder.keyring().checked() if with_key else None)
-        broken = 0
+        unsealing, broken = reader, 0
         for name in reader.known_calls() if everything else [reader.find(call)]:
             try:
-                proven = reader.verify(name)
+                try:
+                    proven, other_key = unsealing.verify(name), ""
+                except KeyMissing:
+                    if not everything:
+                        raise
+                    proven, other_key = _reader(folder, store).verify(name), "; sealed for another key"
             except ChainBroken as error:
                 broken += 1
                 typer.echo(f"ALTERED  {error}")
@@ -88,7 +93,7 @@ def verify(
             chain = "closed" if proven.closed else "open"
             seals = "content erased" if proven.erased else f"{proven.opened} seals opened"
             gaps = f"; by way of the journal: segment {', '.join(map(str, proven.gaps))}" if proven.gaps else ""
-            typer.echo(f"proven   call {name}: {proven.records} records, chain {chain}, {seals}{gaps}")
+            typer.echo(f"proven   call {name}: {proven.records} records, chain {chain}, {seals}{gaps}{other_key}")
         if everything:
             for words, check in (("numbers", reader.verify_numbers), ("readings", reader.access.verify)):
                 try:

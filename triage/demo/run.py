@@ -121,7 +121,9 @@ def run_demo(order: DemoOrder, settings: Settings) -> int:
     finally:
         stage.engines.writer.close()
     if finished is None:
-        console.print("stopped at once; the record was not sealed, and ends with the last thing written", style="yellow")
+        console.print(
+            "stopped at once; the record was not sealed, and ends with the last thing written", style="yellow"
+        )
         console.print(f"  record    {stage.folder.database}", soft_wrap=True)
         return 130
     return _told(stage, finished, order, settings, console)
@@ -294,6 +296,13 @@ def _told(stage: _Stage, finished: Finished, order: DemoOrder, settings: Setting
         else:
             state = "closed" if proven.closed else "open"
             verified = f"{proven.records} records, {proven.opened} seals opened, chain {state}"
+            made = finished.counts["records"]
+            if proven.records < made:
+                verify_error = (
+                    f"{made - proven.records} of {made} records were not kept (what is there verifies): the disk under "
+                    f"{settings.data_dir} is full or fails; free space or name another with --data"
+                )
+                verified = ""
     ending = Ending(
         call_id=stage.call_id,
         files=files,
