@@ -230,11 +230,11 @@ def _checked(
         if not _TOKEN.fullmatch(message.method) or message.method != sequence.method:
             raise Malformed("methods differ")
         uri = _uri(message.uri, uri_text) if scheme_known else Uri(uri_text, "", "", None)
-        return SipRequest(method=message.method, uri=uri, scheme_known=scheme_known, **common)  # type: ignore[arg-type]
+        return SipRequest(method=message.method, uri=uri, scheme_known=scheme_known, **common)
     assert isinstance(message, ParsedResponse)
     if not 100 <= message.code <= 699:
         raise Malformed("bad status")
-    return SipResponse(status=message.code, reason=message.phrase, **common)  # type: ignore[arg-type]
+    return SipResponse(status=message.code, reason=message.phrase, **common)
 
 
 def _party(address: Address, text: str) -> Party:
