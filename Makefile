@@ -26,8 +26,9 @@ line: ## what the telephone line needs: its packages, livekit-server, Redis
 	@.ci/setup line
 	@.venv-line/bin/python -m triage line install
 
-check: lint ## format, lint, types, import contracts, tests: what must hold before a commit
-	@$(PY) -m pytest
+check: lint ## the inner loop: format, lint, types, import contracts, unit tests (no whole scenarios, engines, wheel)
+	@$(PY) -m pytest -m "not realtime and not engine" --ignore=tests/demo --ignore=tests/test_scenarios.py \
+		--ignore=tests/test_wheel.py --ignore=tests/test_benchmarks.py --ignore=tests/classifiers/model/test_training.py
 
 lint: ## all of check but the tests
 	@.ci/setup dev
