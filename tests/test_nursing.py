@@ -7,7 +7,7 @@ import pytest
 from fsm import effects as fx
 from fsm import events as ev
 from fsm.states import Reason, RungKind
-from tests.calls import CHEST, CLIPS, Call, Rung, answers, leaves, rules, rung, says
+from tests.calls import CHEST, CLIPS, Call, Living, Rung, answers, leaves, rules, rung, says
 from triage.demo.patient import Cue
 from triage.lines.nurse_phones import Behaviour, NursePhone
 from triage.ports import RATE
@@ -180,3 +180,77 @@ def test_a_desk_that_breaks_pages_and_the_caller_still_gets_the_nurse(monkeypatc
     ended = call.ring()
     assert ended.finished.outcome == "nurse_bridged"
     assert "packet_undelivered" in ended.pages
+
+
+# --- the number that the network shows
+
+NUMBER = "+15550147788"
+
+
+def noted(call: Call, at_s: float, *numbers: str) -> Rung:
+    """The call, told these numbers at this second."""
+
+    async def story(living: Living) -> None:
+        await living.until(at_s)
+        for number in numbers:
+            living.call.note_number(number)
+
+    return call.ring(story)
+
+
+def shown(call: Rung) -> list[dict[str, str]]:
+    return [p for p in call.payloads("call") if p["event"] == "caller_number"]
+
+
+def test_the_number_goes_sealed_into_the_record_the_packet_and_the_summary_and_nowhere_else(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    call = noted(Call(script=[says(CHEST, Cue.AT, 3.0), leaves(12)], phones=SILENT), 1.0, NUMBER, NUMBER)
+    assert shown(call) == [{"v": 1, "event": "caller_number", "source": "network", "number": NUMBER}]
+    (packet,) = call.packets
+    assert packet.situation["caller's number"] == f"{NUMBER} (number shown by the network, not read back)"
+    assert "callback" in {p["event"] for p in call.payloads("handoff")} and call.callbacks()
+    assert NUMBER.encode() not in call.bytes_on_disk(), "a call-back task lies in clear and points at the record"
+    others = [trace for trace in call.living.traces if not isinstance(trace, PacketMade)]
+    assert NUMBER not in repr(others) and NUMBER not in caplog.text
+    (kept,) = call.kept()
+    assert f"Caller's number: {NUMBER} (number shown by the network, not read back)." in kept.summary.text()
+
+
+def test_a_number_that_comes_during_the_hand_off_renews_the_packet() -> None:
+    call = noted(Call(script=[says(CHEST, Cue.AT, 1.0), leaves(16)], phones=SILENT), 7.0, NUMBER)
+    assert [(p.version, "caller's number" in p.situation) for p in call.packets] == [(1, False), (2, True)]
+    assert call.desk.claim(call.line.asked[0].code).version == 2
+
+
+def test_a_call_cut_after_five_seconds_still_has_its_number() -> None:
+    call = noted(Call(script=[leaves(5.0)]), 1.5, NUMBER)
+    assert [p["number"] for p in shown(call)] == [NUMBER]
+
+
+def test_a_number_that_comes_after_the_seal_is_dropped_and_breaks_nothing() -> None:
+    call = Call(script=[leaves(1.0)]).ring()
+    call.living.call.note_number(NUMBER)
+    assert shown(call) == [] and call.living.call.counts()["records_failed"] == 0
+
+
+def test_a_withheld_number_is_said_to_be_withheld() -> None:
+    call = noted(Call(script=[says(CHEST, Cue.AT, 3.0), leaves(12)], phones=SILENT), 1.0, "")
+    assert shown(call) == [{"v": 1, "event": "caller_number", "source": "network"}]
+    assert call.packets[0].situation["caller's number"] == "not shown by the network"
+
+
+def test_what_a_stranger_wrote_into_the_header_is_cut_to_a_numbers_signs() -> None:
+    call = noted(Call(script=[leaves(2.0)]), 1.0, "[red]+1555\x1b[2J\n\u202e" + "9" * 400)
+    (number,) = [p["number"] for p in shown(call)]
+    assert number.startswith("red+15552J999") and len(number) == 40
+
+
+def test_who_declined_the_record_can_still_be_rung_back() -> None:
+    """The number is none of their words; the packet's copy on record quotes nothing of them all the same."""
+    script = [says("declines_record", delay_s=0.4), leaves(30)]
+    call = noted(Call(script=script, judge=rules(), phones=SILENT), 1.0, NUMBER)
+    assert [p["number"] for p in shown(call)] == [NUMBER]
+    written = [p["packet"] for p in call.payloads("handoff") if p["event"] == "packet"]
+    assert "withheld" in json.dumps(written)
+    assert NUMBER in call.packets[-1].situation["caller's number"] and NUMBER not in json.dumps(written)

@@ -221,6 +221,15 @@ class LiveCall:
             await self.equipment.stt.close()
         return Finished(self.call_id, self._outcome, call, self._judge.known, self.counts(), self.runtime.ended_ns)
 
+    def note_number(self, number: str) -> None:
+        """The caller's number as the network shows it, in the call's own loop; empty when they withheld it. Never raises.
+
+        It goes sealed into the record and, when there is one, into the nurse's packet: unverified, as nobody read it back.
+        Comes any time between the ring and the sealed record; later it is too late for the record, and dropped.
+        """
+        if not self._segment.finished:
+            self.nursing.note_number(number)
+
     def counts(self) -> dict[str, int]:
         """Finals, stretches, tails and assessments (which must agree), pauses, and records written."""
         heard = self.listening.counts

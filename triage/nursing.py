@@ -25,6 +25,8 @@ _MARKS = {
 }
 WITHHELD = "withheld"
 """Stands on record for what a packet quotes of a caller who declined it."""
+LONGEST_NUMBER = 40
+"""Signs kept of a number; the header it comes from is written by others."""
 _SOURCES = {"carrier": Source.CARRIER, "desk": Source.DESK}
 
 
@@ -55,6 +57,8 @@ class NurseSide:
         self._told: list[str] = []
         self._tools: dict[str, ToolResult] = {}
         self._order: fx.SendPacket | None = None
+        self._number: str | None = None
+        """As the network shows it; None: not told yet."""
         self._version = 0
         self._callbacks = 0
 
@@ -79,6 +83,7 @@ class NurseSide:
             told=tuple(self._told),
             tools=self._tools,
             answers=self._answers(),
+            network_number=self._number,
             language=self._listening.language if words else "",
             made_ns=self._clock.wall_ns(),
             version=self._version,
@@ -103,6 +108,21 @@ class NurseSide:
             background=withheld(packet.background),
             assessment=withheld(packet.assessment),
         )
+
+    def note_number(self, number: str) -> None:
+        """What the network shows of the caller; empty when they withheld it. Goes into the record and the packet only.
+
+        It stands on record of a caller who declined it too: it is none of their words, the line had it before they could
+        decline, and nobody could ring them back without it. A call-back task, which lies in clear, points at the record.
+        """
+        number = "".join(sign for sign in number if sign.isascii() and (sign.isalnum() or sign in "+*#._-"))
+        number = number[:LONGEST_NUMBER]
+        if number == self._number:
+            return
+        self._number = number
+        shown = {"number": number} if number else {}
+        self._recorder.write(Stage.CALL, {"event": "caller_number", "source": "network", **shown}, turn=0)
+        self._renew()
 
     def told(self, prompts: tuple[str, ...]) -> None:
         """The caller is being told this; it stands in the packet."""
@@ -152,6 +172,10 @@ class NurseSide:
         """A tool's result; of one that ran on detached the nurse hears by a renewed packet."""
         self._tools[name] = result
         self.booked = self.booked or (name == "book_callback" and result.ok)
+        self._renew()
+
+    def _renew(self) -> None:
+        """Make the packet of a hand-off under way anew, with what has come to be known."""
         if self._order is not None:
             try:
                 self.send_packet(self._order)

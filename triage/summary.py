@@ -13,7 +13,7 @@ from typing import Any
 from audit.reader import OpenedRecord
 from fsm.states import Reason
 from triage.handoff.clock import Mark
-from triage.handoff.packet import ESSENTIAL, NOT_ASKED, TOLD, UNKNOWN, WHY
+from triage.handoff.packet import ESSENTIAL, FROM_NETWORK, NO_NUMBER, NOT_ASKED, TOLD, UNKNOWN, WHY
 
 VERSION = 1
 FINDING = "note_finding"
@@ -164,6 +164,8 @@ class _Notes:
     handover: SourceRecord | None = None
     """The step that first called a nurse."""
     finished: SourceRecord | None = None
+    number: SourceRecord | None = None
+    """What the network showed of the caller."""
     outcome: str = ""
 
     def __post_init__(self) -> None:
@@ -191,6 +193,8 @@ class _Notes:
                 self.handover = record
             case "call" if payload.get("event") == "finished":
                 self.finished, self.outcome = record, str(payload.get("outcome", ""))
+            case "call" if payload.get("event") == "caller_number":
+                self.number = record
             case _:
                 pass
 
@@ -277,6 +281,10 @@ def _background(notes: _Notes) -> list[Statement]:
         found += [
             _state(Part.BACKGROUND, f"{name.capitalize()}: {value}.", notes.packet) for name, value in told.items()
         ]
+    if notes.number is not None:
+        number = str(notes.number.payload.get("number", ""))
+        shown = f"{number} ({FROM_NETWORK})" if number else NO_NUMBER
+        found.append(_state(Part.BACKGROUND, f"Caller's number: {shown}.", notes.number))
     if missing := _missing(notes):
         found.append(Statement(Part.BACKGROUND, f"Not asked, or not understood: {missing}."))
     return found

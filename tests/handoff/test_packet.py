@@ -108,17 +108,26 @@ def test_the_interviews_answer_comes_before_what_was_said_in_passing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answers", "network", "expected"),
+    ("answers", "network", "call_back", "shown"),
     [
-        ([], "", "not asked"),
-        ([], "+1 555 0100", "not asked; network gives +1 555 0100 (unverified)"),
-        ([Said("callback", "5550100", "five five five")], "", "5550100 (not confirmed)"),
-        ([Said("callback", "5550100"), Said("callback_ok", "yes")], "+1 555 0199", "5550100 (confirmed)"),
-        ([Said("callback", "unknown", "mumble")], "+1 555 0100", "unknown; network gives +1 555 0100 (unverified)"),
+        ([], None, "not asked", None),
+        ([], "", "not asked", "not shown by the network"),
+        ([], "+15550100", "not asked", "+15550100 (number shown by the network, not read back)"),
+        ([Said("callback", "5550100", "five five five")], None, "5550100 (not confirmed)", None),
+        (
+            [Said("callback", "5550100"), Said("callback_ok", "yes")],
+            "+15550199",
+            "5550100 (confirmed)",
+            "+15550199 (number shown by the network, not read back)",
+        ),
+        ([Said("callback", "unknown", "mumble")], "", "unknown", "not shown by the network"),
     ],
 )
-def test_a_number_says_how_sure_it_is(answers: list[Said], network: str, expected: str) -> None:
-    assert packet(answers=answers, callback_number=network).situation["call back"] == expected
+def test_a_number_says_how_sure_it_is(
+    answers: list[Said], network: str | None, call_back: str, shown: str | None
+) -> None:
+    situation = packet(answers=answers, network_number=network).situation
+    assert (situation["call back"], situation.get("caller's number")) == (call_back, shown)
 
 
 def test_the_nurse_reads_what_the_caller_was_told() -> None:

@@ -16,6 +16,8 @@ from triage.ports import Packet, ToolResult
 
 NOT_ASKED = "not asked"
 UNKNOWN = "unknown"
+FROM_NETWORK = "number shown by the network, not read back"
+NO_NUMBER = "not shown by the network"
 QUOTE_WORDS = 30
 """A longer quotation is cut in front: the words that ended the turn are nearest to what the rule saw."""
 LIST_LENGTH = 6
@@ -72,7 +74,7 @@ def make_packet(
     told: tuple[str, ...] = (),
     tools: Mapping[str, ToolResult] | None = None,
     answers: Iterable[Learned] = (),
-    callback_number: str = "",
+    network_number: str | None = None,
     language: str = "",
     version: int = 1,
 ) -> Packet:
@@ -80,8 +82,9 @@ def make_packet(
 
     `words` is what the caller said when `assessment` was made, in `turn`; empty when no words decided. `told` are the
     prompt ids they have been told since the hand-off began. `tools` holds results, also of a tool that ran on detached.
-    `answers` is what the interview has learned: a slot may come again, then the last counts. `callback_number` is as the
-    network gives it, unverified until the caller confirmed it. Never raises.
+    `answers` is what the interview has learned: a slot may come again, then the last counts. `network_number` is what the
+    network shows, which nobody has read back; empty when the caller withheld it, None as long as it is not known. Never
+    raises.
     """
     learned = {answer.slot: answer for answer in answers}
     qualifiers = {name: (value, heard) for name, value, heard in known.qualifiers}
@@ -93,7 +96,7 @@ def make_packet(
         level=level,
         category=category,
         reason=reason.value,
-        situation=_situation(reason, level, category, assessment, words, turn, learned, callback_number),
+        situation=_situation(reason, level, category, assessment, words, turn, learned, network_number),
         background=_background(learned, qualifiers),
         assessment=_assessment(known, assessment, learned, language),
         recommendation=_recommendation(told, tools or {}, learned),
@@ -112,7 +115,7 @@ def _situation(
     words: str,
     turn: int,
     learned: Mapping[str, Learned],
-    number: str,
+    network: str | None,
 ) -> dict[str, str]:
     part = {"why": _why(reason, level, category)}
     if words:
@@ -123,7 +126,9 @@ def _situation(
         part["caller's words"] = _quoted(complaint.text, complaint.turn)
     else:
         part["caller's words"] = "none heard"
-    part["call back"] = _number(learned, number)
+    part["call back"] = _number(learned)
+    if network is not None:
+        part["caller's number"] = f"{network} ({FROM_NETWORK})" if network else NO_NUMBER
     part["where"] = _answer(learned, "location")
     return part
 
@@ -134,14 +139,13 @@ def _why(reason: Reason, level: str, category: str) -> str:
     return WHY[reason]
 
 
-def _number(learned: Mapping[str, Learned], network: str) -> str:
+def _number(learned: Mapping[str, Learned]) -> str:
     answer = learned.get("callback")
     if answer is not None and answer.value != UNKNOWN:
         confirmed = learned.get("callback_ok")
         sure = confirmed is not None and confirmed.value == "yes"
         return f"{answer.value} ({'confirmed' if sure else 'not confirmed'})"
-    asked = _answer(learned, "callback")
-    return f"{asked}; network gives {network} (unverified)" if network else asked
+    return _answer(learned, "callback")
 
 
 def _background(learned: Mapping[str, Learned], qualifiers: Mapping[str, tuple[str, int]]) -> dict[str, str]:
