@@ -29,7 +29,7 @@ Terminal = Callable[..., Told]
 def triage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terminal:
     """Run the command line in this process: arguments in, (exit code, stdout, stderr) out."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("triage.demo.run.load_classifier", rules)  # the real one, read once
+    monkeypatch.setattr("triage.engines.load_classifier", rules)  # the real one, read once
 
     def run(*arguments: str) -> Told:
         monkeypatch.setattr(sys, "argv", ["triage", *arguments])

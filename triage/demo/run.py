@@ -22,11 +22,7 @@ from audit.errors import AuditError
 from audit.folder import AuditFolder
 from audit.reader import Reader
 from audit.store import SqliteStore
-from classifiers import load as load_classifier
-from classifiers.model import ModelFileError
-from classifiers.rulebook import RuleFileError
 from triage.call import Engines, Equipment, Finished, LiveCall, new_call_id
-from triage.clips import ClipLibrary
 from triage.clock import Clock, busy_hook
 from triage.clock import run as run_loop
 from triage.config import Settings
@@ -37,14 +33,10 @@ from triage.demo.report import Ending, print_report
 from triage.demo.scenario import Scenario
 from triage.demo.scenario import load as load_scenario
 from triage.demo.screen import Screen
-from triage.dialogue.interview import Book
-from triage.dialogue.scripted import ScriptedInterviewer
-from triage.errors import AssetError, SettingError, StorageError, UsageError
+from triage.engines import load as load_engines
+from triage.errors import AssetError, SettingError, UsageError
 from triage.keeper import Keeper
 from triage.lines.nurse_phones import NursePhone
-from triage.ports import LanguageModel, TextToSpeech
-from triage.recorder import StoreAlarm
-from triage.stages.flite_tts import FliteTextToSpeech
 from triage.stages.silero import SileroVoiceActivity
 from triage.tools import FakeTools
 from triage.trace import Measured, Noted
@@ -145,49 +137,17 @@ def _prepared(order: DemoOrder, settings: Settings, console: Console) -> _Stage:
     else:
         patient = cast.patient_of(scenario, lines)
     recogniser = "scripted" if settings.stt == "scripted" else scenario.recogniser
-    clips = ClipLibrary.load(settings.language, settings.region)
-    clips.check_numbers(
-        emergency=settings.emergency_number, crisis=settings.crisis_number, poison=settings.poison_number
-    )
-    book = Book.load(settings.region)
-    try:
-        classifier = load_classifier()
-    except (RuleFileError, ModelFileError) as error:
-        raise AssetError(f"the classifier cannot be used: {error}; mend that file") from error
-    folder, alarm = AuditFolder(settings.data_dir), StoreAlarm()
-    try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
-        keyring = folder.keyring().ensure()
-        writer = folder.open_writer(f"demo-{os.getpid()}", on_trouble=alarm, inline=order.fast)
-    except AuditError as error:
-        raise StorageError(str(error)) from error
-    except OSError as error:
-        remedy = "choose another folder with --data"
-        raise StorageError(
-            f"the data folder {settings.data_dir} cannot be used ({error.strerror}); {remedy}"
-        ) from error
-    if keyring.warning:
-        console.print(keyring.warning, style="yellow", soft_wrap=True)
+    loaded = load_engines(settings, writer=f"demo-{os.getpid()}", inline=order.fast, voice_busy=busy_hook("voice"))
+    if loaded.warning:
+        console.print(loaded.warning, style="yellow", soft_wrap=True)
     console.print(LIMITS if recogniser == "pocketsphinx" else SCRIPTED, style="dim", soft_wrap=True)
-    model: LanguageModel = ScriptedInterviewer()
-    voice: TextToSpeech | None = FliteTextToSpeech(busy=busy_hook("voice")) if settings.tts == "flite" else None
     return _Stage(
         scenario=scenario,
         recogniser=recogniser,
         patient=patient,
         phones=cast.phones_of(scenario.nurses, lines),
-        engines=Engines(
-            settings=settings,
-            clips=clips,
-            classifier=classifier,
-            model=model,
-            scripted=model,
-            voice=voice,
-            writer=writer,
-            book=book,
-            alarm=alarm,
-        ),
-        folder=folder,
+        engines=loaded.engines,
+        folder=loaded.folder,
         seed=order.seed,
     )
 
