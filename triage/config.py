@@ -72,6 +72,8 @@ class Settings(BaseModel):
 
     stt: Literal["pocketsphinx", "scripted"] = "pocketsphinx"
     """Speech to text. Both serve demos and tests only."""
+    stt_script: Path | None = None
+    """What the scripted recogniser of a telephone call returns: a text file, one utterance a line."""
     llm: Literal["scripted"] = "scripted"
     """What words the replies: the scripted interviewer."""
     tts: Literal["flite", "clips"] = "flite"
@@ -176,6 +178,23 @@ class Settings(BaseModel):
     """First port for the telephones' audio (UDP)."""
     line_rtp_ports: int = Field(default=200, ge=8, le=20000)
     """How many ports for audio, from the first. A call takes two."""
+    line_media_during_refer: bool = True
+    """Whether the caller hears us while the carrier transfers them. False: urgent calls dial a nurse before they REFER."""
+
+    # --- worker
+
+    worker_calls: int = Field(default=4, ge=1, le=200)
+    """Calls that one worker carries at a time. More are left to other workers, else to the carrier's fail-over."""
+    worker_idle_processes: int = Field(default=2, ge=1, le=32)
+    """Processes that stand ready for the next calls, everything loaded. So many may ring at once and all be answered at once."""
+    worker_cpu_limit: float = Field(default=0.9, ge=0.1, le=1)
+    """While calls are in progress, no further one is taken when the machine is busier than this share (1: never refused)."""
+    worker_free_memory_mb: int = Field(default=400, ge=0, le=65536)
+    """No call is taken when less memory than this would be available, MB."""
+    worker_call_memory_mb: int = Field(default=1000, ge=300, le=16384)
+    """A call's process that grows beyond this is ended, MB; its caller is rescued."""
+    worker_drain_s: float = Field(default=40.0, ge=1, le=3600)
+    """At the end, how long calls in progress may go on before they are brought to a nurse, s."""
 
     @model_validator(mode="before")
     @classmethod
