@@ -17,6 +17,7 @@ from triage.audio import first_sound, frames, last_sound, silence
 from triage.clock import busy_hook, run
 from triage.ports import FRAME, RATE, Frame, Pcm, SpeechToText, Transcript
 from triage.stages.pocketsphinx_stt import PocketsphinxSpeechToText
+from triage.stages.reciting_stt import RecitingSpeechToText
 from triage.stages.scripted_stt import ScriptedSpeechToText
 
 SAID = {
@@ -39,6 +40,11 @@ class World:
         sound = self.position + (first_sound(pcm) or 0), self.position + (last_sound(pcm) or 0)
         if isinstance(self.stt, ScriptedSpeechToText):
             self.stt.cue(SAID[line], *sound)
+        elif isinstance(self.stt, RecitingSpeechToText):
+            words = SAID[line].split()
+            half = len(words) if upto_s is None else len(words) // 2  # it knows whole utterances only
+            self.stt.add(" ".join(words[:half]))
+            self.stt.add(" ".join(words[half:]))
         self.hear(pcm if upto_s is None else pcm[: round(upto_s * RATE)])
         return sound
 
@@ -71,6 +77,7 @@ Make = Callable[[], SpeechToText]
 @pytest.fixture(
     params=[
         pytest.param(ScriptedSpeechToText, id="scripted"),
+        pytest.param(RecitingSpeechToText, id="reciting"),
         pytest.param(
             lambda: PocketsphinxSpeechToText(busy=busy_hook("stt")), marks=needs_pocketsphinx, id="pocketsphinx"
         ),
@@ -204,6 +211,8 @@ class TestSpeechToText:
             pcm = caller("location_rms")
             if isinstance(world.stt, ScriptedSpeechToText):
                 world.stt.cue(SAID["location_rms"], first_sound(pcm) or 0, last_sound(pcm) or 0)
+            elif isinstance(world.stt, RecitingSpeechToText):
+                world.stt.add(SAID["location_rms"])
             for frame in frames(pcm):
                 await asyncio.sleep(FRAME / RATE)
                 world.stt.feed(frame, voiced=True)
