@@ -23,6 +23,7 @@ from triage.clock import Clock
 from triage.config import Settings
 from triage.dialogue.interview import Book, Interview, opening
 from triage.echo import EchoTap
+from triage.handoff.post import Post
 from triage.listening import HearingLimits, Listening
 from triage.nursing import NurseSide
 from triage.playout import Audible, HeardWord, Playout
@@ -55,6 +56,8 @@ class Engines:
     book: Book
     alarm: StoreAlarm = field(default_factory=StoreAlarm)
     """What `writer` reports its troubles to, so that live calls page."""
+    post: Post | None = None
+    """Takes packets out of this process. None: they stay on the call's desk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +154,8 @@ class LiveCall:
             answers=lambda: self.replies.interview.answers,
             listening=self.listening,
             observe=self._observe,
+            tell=self._tell,
+            post=self.engines.post,
         )
         self.replies = Replies(
             interview=Interview.begin(self.engines.book, call_id=self.call_id),
@@ -258,6 +263,7 @@ class LiveCall:
 
     async def _seal(self, call: Call) -> None:
         self._outcome = outcome_of(call, booked=self.nursing.booked)
+        self.nursing.finish()
         heard = self.listening
         receipt = self._segment.finish(
             monotonic_ns=self.clock.now_ns(),

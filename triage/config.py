@@ -55,6 +55,15 @@ class Settings(BaseModel):
     nurse_directory: Path | None = None
     """File with the nurse targets, TOML. The demo takes them from its scenario."""
 
+    nurse_packet_h: float = Field(default=24.0, ge=0.1, le=720)
+    """A nurse's packet is wiped after this, h. Until then it lies sealed and opens with its code and the reader's key."""
+    nurse_webhook_url: str = ""
+    """Address of the operator's own system that packets are offered to, https (http to this machine only). Empty: none."""
+    nurse_webhook_secret_file: Path | None = None
+    """File with the secret that signs what is offered, 16 bytes at least, readable by its owner only."""
+    nurse_webhook_words: bool = False
+    """Send what the caller said and what was found along. Without it the offer holds code, level, rank and times."""
+
     # --- place
 
     region: Literal["us", "uk", "eu"] = "us"
@@ -243,6 +252,18 @@ class Settings(BaseModel):
         )
         ports = [getattr(self, name) for name in LINE_PORTS if getattr(self, name)]
         refuse_unless(len(ports) == len(set(ports)), "line_server_port", "or another port of the line is given twice")
+        if self.nurse_webhook_url:
+            try:
+                from triage.handoff.webhook import checked
+
+                checked(self.nurse_webhook_url)
+            except SettingError as error:
+                refuse_unless(False, "nurse_webhook_url", str(error).partition(": ")[2])
+            refuse_unless(
+                self.nurse_webhook_secret_file is not None,
+                "nurse_webhook_secret_file",
+                "is missing: what is offered is signed",
+            )
         if self.profile in ("staging", "production"):
             refuse_unless(not self.keep_audio, "keep_audio", "only the demo keeps audio in the clear: set it to false")
             refuse_unless(

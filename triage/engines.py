@@ -11,6 +11,7 @@ from typing import Any
 
 from audit.errors import AuditError
 from audit.folder import AuditFolder
+from audit.keyring import Role
 from classifiers import Classifier
 from classifiers import load as load_classifier
 from classifiers.model import ModelFileError
@@ -21,6 +22,7 @@ from triage.config import Settings
 from triage.dialogue.interview import Book
 from triage.dialogue.scripted import ScriptedInterviewer
 from triage.errors import AssetError, StorageError
+from triage.handoff.desk import post_of
 from triage.ports import LanguageModel, TextToSpeech
 from triage.recorder import StoreAlarm
 from triage.stages.flite_tts import FliteTextToSpeech
@@ -80,6 +82,7 @@ def load(
         writer=audit,
         book=book,
         alarm=alarm,
+        post=None if inline else post_of(settings, folder.keyring(Role.WRITER).public_key()),
     )
     return Loaded(engines, folder, warning)
 

@@ -1,5 +1,6 @@
 """One call's nurse side: the packet, the hand-off clock, call-back tasks. Signalling is the line's, deciding the machine's."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from fsm.states import State
 from triage.clock import NS, Clock
 from triage.handoff.clock import HandoffTimes, Mark, Source
 from triage.handoff.packet import NOT_ASKED, UNKNOWN, Learned, make_packet, new_code
+from triage.handoff.post import UNDELIVERED, Delivery, Post
 from triage.listening import Listening
 from triage.ports import LineSignal, NurseDesk, Packet, SignalKind, ToolResult
 from triage.recorder import Recorder, plain
@@ -45,7 +47,13 @@ class NurseSide:
         answers: Callable[[], Iterable[Learned]],
         listening: Listening,
         observe: Callable[[Trace], None],
+        tell: Callable[[ev.Event], None],
+        post: Post | None = None,
     ) -> None:
+        """`post` takes packets out of this process; without it they are on the desk only."""
+        self._tell, self._post = tell, post
+        self._pending: set[tuple[str, int]] = set()
+        """Deliveries under way: place and version."""
         self._call_id, self._desk, self._recorder, self._segment = call_id, desk, recorder, segment
         self._clock, self._known, self._answers = clock, known, answers
         self._listening, self._observe = listening, observe
@@ -89,11 +97,42 @@ class NurseSide:
             version=self._version,
         )
         self._desk.offer(packet)
+        self._deliver(packet)
         written = self._without_words(packet) if self._recorder.withhold else packet
         self._recorder.write(
             Stage.HANDOFF, {"event": "packet", "version": packet.version, "packet": plain(replace(written, code=""))}
         )
         self._observe(PacketMade(at_ns=self._clock.now_ns(), packet=packet))
+
+    def _deliver(self, packet: Packet) -> None:
+        if self._post is None:
+            return
+        loop = asyncio.get_running_loop()
+
+        def report(delivery: Delivery) -> None:
+            try:
+                loop.call_soon_threadsafe(self._delivered, delivery)
+            except RuntimeError:  # the loop is closed: the call is over, and its record said `pending`
+                return
+
+        self._pending |= {(place.name, packet.version) for place in self._post.places}
+        self._post.offer(packet, wall_ns=self._clock.wall_ns, report=report)
+
+    def _delivered(self, delivery: Delivery) -> None:
+        """Write down what became of a packet; one that a place did not take wakes somebody."""
+        if self._segment.finished:
+            return
+        self._pending.discard((delivery.place, delivery.version))
+        self._recorder.write(Stage.HANDOFF, {"event": "packet_posted", **plain(delivery)})
+        if delivery.outcome == UNDELIVERED:
+            self._tell(ev.EffectFailed(at_ns=self._clock.now_ns(), effect="SendPacket", stage="desk"))
+
+    def finish(self) -> None:
+        """The record is about to end: say which deliveries nothing is known of yet. They go on."""
+        for place, version in sorted(self._pending):
+            self._recorder.write(
+                Stage.HANDOFF, {"event": "packet_posted", "place": place, "version": version, "outcome": "pending"}
+            )
 
     @staticmethod
     def _without_words(packet: Packet) -> Packet:

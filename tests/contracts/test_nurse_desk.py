@@ -21,7 +21,7 @@ def from_file(folder: Path) -> NurseDesk:
     ]
     path = folder / "nurses.toml"
     path.write_text("schema = 1\n" + "\n".join(rows), encoding="utf-8")
-    return FileDesk.load(path, packets=folder / "packets")
+    return FileDesk.load(path)
 
 
 DESKS: dict[str, Callable[[Path], NurseDesk]] = {"file": from_file}

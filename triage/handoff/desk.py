@@ -1,4 +1,4 @@
-"""The nurse desk as a file: a directory of targets, and a folder in which packets wait to be claimed.
+"""The nurse desk as a file: a directory of targets, and the packets of the calls that this process carries.
 
     schema = 1
 
@@ -10,24 +10,25 @@
     gives_person_sign = true      # the desk can tell when a person took the call
     uri = "sip:queue@nurses.example"
 
-Targets are tried in the order of the file. A packet lies under a digest of its code, so that the folder's listing opens
-nothing; whoever brings the code gets the newest version.
+Targets are tried in the order of the file. Here a packet is in memory only; `post_of` takes it to the sealed shelf, where
+`triage nurse open` finds it, and to the operator's own system.
 """
 
-import hashlib
-import json
-import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from fsm.events import Rung
 from fsm.states import Declared, RungKind
+from triage.config import Settings
 from triage.errors import Refused, SettingError
 from triage.handoff.packet import new_code
+from triage.handoff.post import Place, Post
+from triage.handoff.shelf import FOLDER, Shelf
+from triage.handoff.webhook import Webhook, read_secret
 from triage.ports import Packet
 
 SCHEMA = 1
@@ -39,7 +40,17 @@ NEVER_DIALLED = frozenset({"000", "112", "911", "988", "999"})
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 _MANY_DIGITS = re.compile(r"\d{5}")
-_URI = re.compile(r"(?:sips?|tel|https?|wss?):\S+")
+_SIP = re.compile(
+    r"sips?:(?:[\w.!~*'()&=+$,%-]+@)?(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?(?:;[\w.=-]+)*"
+)
+_TEL = re.compile(r"tel:\+?[0-9][0-9().-]*")
+_WEB = re.compile(r"(?:https?|wss?)://[^\s<>\"]+")
+_ADDRESSES: dict[RungKind, tuple[tuple[re.Pattern[str], ...], str]] = {
+    RungKind.REFER: ((_SIP, _TEL), "a SIP or tel address such as sip:queue@nurses.example"),
+    RungKind.DIAL: ((_SIP, _TEL), "a SIP or tel address such as sip:queue@nurses.example"),
+    RungKind.DESK: ((_WEB, _SIP), "an address such as https://desk.example"),
+}
+"""What each kind of target may have for an address, and how the error says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +68,19 @@ class FileDesk:
         self,
         targets: tuple[Target, ...],
         *,
-        packets: Path | None = None,
         observers: tuple[Callable[[Packet], None], ...] = (),
     ) -> None:
-        """`packets`: folder for packets, made when needed; without it they are only kept in memory."""
-        self._targets, self._folder, self._observers = targets, packets, observers
+        self._targets, self._observers = targets, observers
         self._packets: dict[str, Packet] = {}
-        self.undelivered = 0
-        """Packets that could not be written; they can still be claimed from this process."""
 
     @classmethod
-    def load(
-        cls, path: Path, *, packets: Path | None = None, observers: tuple[Callable[[Packet], None], ...] = ()
-    ) -> "FileDesk":
+    def load(cls, path: Path, *, observers: tuple[Callable[[Packet], None], ...] = ()) -> "FileDesk":
         """Read the directory.
 
         Raises:
             SettingError: the file cannot be read, or a field of it is wrong; the message names both.
         """
-        return cls(read_targets(path), packets=packets, observers=observers)
+        return cls(read_targets(path), observers=observers)
 
     def ladder(self, *, urgent: bool, media_during_refer: bool) -> tuple[Rung, ...]:
         """Rungs in the file's order. Where a REFER would silence us, urgent calls dial before they REFER."""
@@ -102,8 +107,6 @@ class FileDesk:
         if before is not None and before.version > packet.version:
             return
         self._packets[packet.code] = packet
-        if self._folder is not None and not _written(self._folder, packet):
-            self.undelivered += 1
         for observe in self._observers:
             try:
                 observe(packet)
@@ -111,19 +114,39 @@ class FileDesk:
                 self._observers = tuple(other for other in self._observers if other is not observe)
 
     def claim(self, code: str) -> Packet:
-        """The newest version of the packet with this code.
+        """The newest version of a packet that was offered in this process.
 
         Raises:
-            Refused: no packet has this code.
+            Refused: none was offered under this code.
         """
         if code in self._packets:
             return self._packets[code]
-        if self._folder is not None and (packet := _read(self._folder, code)) is not None:
-            return packet
         raise Refused("desk", "no packet with this code")
 
     def _names(self) -> list[str]:
         return [target.rung.target for target in self._targets]
+
+
+def shelf_of(settings: Settings, public_key: bytes | None = None) -> Shelf:
+    """The shelf of the data folder; without `public_key` for opening only.
+
+    Raises:
+        SettingError: `public_key` is no key.
+    """
+    return Shelf(settings.data_dir / FOLDER, public_key=public_key, keep_h=settings.nurse_packet_h)
+
+
+def post_of(settings: Settings, public_key: bytes) -> Post:
+    """What takes packets out of the process: to the shelf always, to the operator's own system where one is set.
+
+    Raises:
+        SettingError: the webhook's address or secret cannot be used.
+    """
+    places: list[Place] = [shelf_of(settings, public_key)]
+    if settings.nurse_webhook_url:
+        secret = read_secret(settings.nurse_webhook_secret_file or Path())
+        places.append(Webhook(settings.nurse_webhook_url, secret, words=settings.nurse_webhook_words))
+    return Post(places)
 
 
 # --- the directory
@@ -172,7 +195,7 @@ def _target(row: object, where: str) -> Target:
             answer_within_s=_within(row, WITHIN_S[kind], where),
             gives_person_sign=sign,
         ),
-        _address(row, where),
+        _address(row, kind, where),
     )
 
 
@@ -197,38 +220,12 @@ def _within(row: Mapping[str, Any], default: float, where: str) -> float:
     return float(given)
 
 
-def _address(row: Mapping[str, Any], where: str) -> str:
+def _address(row: Mapping[str, Any], kind: RungKind, where: str) -> str:
     uri = row.get("uri", "")
-    if not isinstance(uri, str) or not _URI.fullmatch(uri):
-        raise SettingError(f"{where}: uri must be an address such as sip:queue@nurses.example")
+    patterns, wanted = _ADDRESSES[kind]
+    if not isinstance(uri, str) or not any(pattern.fullmatch(uri) for pattern in patterns):
+        raise SettingError(f"{where}: uri must be {wanted}")
     number = re.sub(r"[^0-9]", "", uri.split(":", 1)[1].split("@")[0])
     if number in NEVER_DIALLED:
         raise SettingError(f"{where}: uri is an emergency or crisis number; we say it, we never call it")
     return uri
-
-
-# --- packets on disk
-
-
-def _place(folder: Path, code: str) -> Path:
-    return folder / f"{hashlib.sha256(code.encode()).hexdigest()[:32]}.json"
-
-
-def _written(folder: Path, packet: Packet) -> bool:
-    place = _place(folder, packet.code)
-    beside = place.with_suffix(".new")
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            json.dump(asdict(packet), file, ensure_ascii=False, sort_keys=True, indent=1, default=dict)
-        beside.replace(place)
-    except OSError:
-        return False
-    return True
-
-
-def _read(folder: Path, code: str) -> Packet | None:
-    try:
-        return Packet(**json.loads(_place(folder, code).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
