@@ -1,0 +1,1 @@
+"""A telephone call in a LiveKit room, as a `ports.Line`."""

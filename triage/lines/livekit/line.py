@@ -1,0 +1,423 @@
+"""A caller's leg in a LiveKit room, as a `ports.Line`.
+
+The room is connected by whoever makes the line. What is heard and said goes over rtc tracks, signalling over
+livekit-server's API. What the server tells is not always what happened; this is how it is read:
+
+- The caller has hung up when their participant leaves or its `sip.callStatus` says so, whichever comes first. A
+  participant that was cut off rather than left may come back within `RETURN_S`: a server that restarts loses nobody
+  whose leg still stands. When our own room is lost for good the leg is over for us.
+- A REFER has succeeded when the API says so *and* the caller's leg is still there `PROOF_S` later: the SIP service keeps
+  it for a second, while a caller who hangs up in mid-transfer is reported as a success too. What cannot be told apart is
+  told as unknown (TIMED_OUT), never as answered.
+- Nobody tells Python of a REFER's 202 or of ringing, so ACCEPTED and RINGING are never told of one.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from fsm.events import Rung
+from fsm.states import RungKind
+from triage.clock import Clock
+from triage.errors import TimedOut, TriageError, Unavailable
+from triage.lines.livekit.headers import PACKET_HEADER
+from triage.lines.livekit.signalling import Fault, Signalling, SignallingError
+from triage.lines.livekit.sound import Hearing, Voice
+from triage.lines.livekit.studio import Mouth, RtcStudio, Studio
+from triage.lines.livekit.tasks import Tasks
+from triage.ports import FRAME, Frame, LineSignal, Pcm, SignalKind
+
+log = logging.getLogger("triage.lines.livekit")
+
+STATUS = "sip.callStatus"
+ACTIVE, HANGUP, RINGING = "active", "hangup", "ringing"
+ACTIVE_WITHIN_S = 30.0
+"""A call whose voice we took is answered within this, or never."""
+RETURN_S = 8.0
+"""A caller who was cut off from the room, and did not leave it, may come back within this."""
+PROOF_S = 0.3
+"""A caller whose leg stands this long after a REFER's success was really transferred."""
+ENDING_TRIES, ENDING_PAUSE_S = 3, 0.5
+"""How often the end of a call is asked for, and the pause between."""
+RPC_S = 3.0
+LEFT = frozenset({1, 4, 5, 10, 11, 12, 13})
+"""rtc.DisconnectReason of those who left or were put out: client, removed, room deleted or closed, SIP."""
+NOT_FOUND, GONE, BAD_REQUEST, FORBIDDEN = "404", "481", "400", "403"
+"""SIP statuses that stand for what never reached SIP."""
+EVENTS = (
+    "participant_connected",
+    "participant_disconnected",
+    "participant_attributes_changed",
+    "track_published",
+    "track_subscribed",
+    "track_unsubscribed",
+    "sip_dtmf_received",
+    "local_track_republished",
+    "reconnected",
+    "disconnected",
+)
+
+
+@dataclass
+class _Refer:
+    """One REFER of the caller."""
+
+    attempt: int
+    pending: bool = True
+
+
+class LiveKitLine:
+    """One call; a `ports.Line`."""
+
+    playout_delay = 1600
+    """Samples between `send` and the caller's phone."""
+
+    def __init__(
+        self,
+        room: Any,
+        caller: str,
+        *,
+        signalling: Signalling,
+        clock: Clock,
+        address_of: Callable[[str], str],
+        studio: Studio | None = None,
+    ) -> None:
+        """`room` is a connected rtc.Room, `caller` the identity of the caller's participant in it.
+
+        `address_of` gives the SIP or tel URI of a target of the nurse directory, or raises a TriageError.
+        """
+        self._room, self._caller, self._signalling, self._clock = room, caller, signalling, clock
+        self._address_of = address_of
+        self._studio: Studio = studio or RtcStudio(room)
+        self._tasks = Tasks(self._broke)
+        self._hearing = Hearing(clock)
+        self._signals: asyncio.Queue[LineSignal | None] = asyncio.Queue()
+        self._signals_ended = False
+        self._mouth: Mouth | None = None
+        self._voice: Voice | None = None
+        self._pusher: asyncio.Task[None] | None = None
+        self._listener: asyncio.Task[None] | None = None
+        self._answered = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._return: asyncio.TimerHandle | None = None
+        self._attempts: dict[int, _Refer | None] = {}
+        self._closed = False
+        self.ours = True
+        """The caller's leg is with us: nobody has hung up, nobody has taken it."""
+        self._handlers = {name: self._guarded(name, getattr(self, f"_on_{name}")) for name in EVENTS}
+        for name, handler in self._handlers.items():
+            room.on(name, handler)
+
+    # --- the caller's leg
+
+    async def open(self) -> None:
+        """Publish our voice for the caller alone; only then does the SIP service answer the call.
+
+        Raises:
+            Unavailable: the room does not take our voice.
+        """
+        self._studio.permit({self._caller: None})
+        self._mouth = await self._studio.publish("agent")
+        self._permit()
+        self._voice = Voice(self._mouth.capture, self._clock)
+        self._pusher = self._tasks.start(self._voice.push(), "voice")
+        caller = self._room.remote_participants.get(self._caller)
+        if caller is None:
+            self._leg_ended("carrier")
+            return
+        for publication in tuple(caller.track_publications.values()):
+            self._on_track_published(publication, caller)
+            if publication.track is not None:
+                self._on_track_subscribed(publication.track, publication, caller)
+        self._status(caller.attributes.get(STATUS, ""))
+
+    async def connect(self) -> None:
+        """Wait until the call is answered; position 0 is then. After `open`.
+
+        Raises:
+            Unavailable: the caller was gone before.
+            TimedOut: the SIP service never answered it.
+        """
+        try:
+            async with asyncio.timeout(ACTIVE_WITHIN_S):
+                await self._answered.wait()
+        except TimeoutError:
+            raise TimedOut("line", "never active") from None
+        if not self.ours:
+            raise Unavailable("line", "caller gone")
+        self._hearing.begin()
+
+    def frames(self) -> AsyncIterator[Frame]:
+        """The caller's frames, in order and in step with time; silence where nothing comes.
+
+        Raises:
+            Unavailable: this line broke; its signals go on.
+        """
+        return self._hearing.frames()
+
+    async def signals(self) -> AsyncIterator[LineSignal]:
+        """What caller, carrier and nurses do."""
+        while (signal := await self._signals.get()) is not None:
+            yield signal
+
+    def send(self, pcm: Pcm) -> None:
+        """Sound for the caller.
+
+        Raises:
+            ValueError: more than FRAME samples.
+        """
+        if len(pcm) > FRAME:
+            raise ValueError(f"a frame has at most {FRAME} samples, not {len(pcm)}")
+        if self._voice is not None:
+            self._voice.say(pcm)
+
+    def queued(self) -> int:
+        """Samples accepted whose time has not come (or, once the leg has ended, never will)."""
+        return 0 if self._voice is None else self._voice.queued()
+
+    def drop(self) -> int:
+        """Forget them."""
+        return 0 if self._voice is None else self._voice.drop()
+
+    async def hang_up(self) -> None:
+        """Put down our end; the caller's leg is gone."""
+        if not self.ours:
+            return
+        self._leg_ended("own clock")
+        for _ in range(ENDING_TRIES):
+            try:
+                await self._signalling.end_call(self._caller)
+            except SignallingError as error:
+                if error.kind is Fault.GONE:
+                    return
+                log.warning("the caller's call could not be ended: %s", error.kind.value)
+                with suppress(Exception):  # another way, past the API; the SDK raises what it likes
+                    await self._room.local_participant.perform_rpc(
+                        destination_identity=self._caller,
+                        method="lk.sip.EndCall",
+                        payload="{}",
+                        response_timeout=RPC_S,
+                    )
+                    return
+                await asyncio.sleep(ENDING_PAUSE_S)
+            else:
+                return
+
+    async def close(self) -> None:
+        """Free everything, and put out whom nobody needs any more; idempotent, never raises."""
+        if self._closed:
+            return
+        self._closed = True
+        await self.hang_up()
+        for name, handler in self._handlers.items():
+            with suppress(Exception):
+                self._room.off(name, handler)
+        if self._return is not None:
+            self._return.cancel()
+        self._hearing.end()
+        self._end_signals()
+        if self._voice is not None:
+            self._voice.end()
+        await self._tasks.end(spare=() if self._pusher is None else (self._pusher,))
+        if self._mouth is not None:
+            await self._mouth.close()
+
+    # --- nurses
+
+    def transfer(self, attempt: int, rung: Rung, *, code: str, timeout_s: float) -> None:
+        """Start one attempt; what comes of it comes as signals. An attempt that exists is not started again."""
+        if attempt in self._attempts or self._closed:
+            return
+        self._attempts[attempt] = None
+        if rung.kind is not RungKind.REFER:
+            self._signal(LineSignal(SignalKind.REFUSED, attempt, NOT_FOUND, source="own clock"))
+            return
+        try:
+            uri = self._address_of(rung.target)
+        except TriageError:
+            log.error("nurse directory: no target %s", rung.target)
+            self._signal(LineSignal(SignalKind.REFUSED, attempt, NOT_FOUND, source="own clock"))
+            return
+        if not self.ours:
+            self._signal(LineSignal(SignalKind.REFUSED, attempt, GONE, source="own clock"))
+        elif any(other is not None and other.pending for other in self._attempts.values()):
+            self._signal(LineSignal(SignalKind.PENDING, attempt, source="own clock"))
+        else:
+            refer = self._attempts[attempt] = _Refer(attempt)
+            self._tasks.start(self._refer(refer, rung.target, uri, code, timeout_s), "transfer")
+
+    def whisper(self, attempt: int, pcm: Pcm) -> None:
+        """Say one line to a held nurse, and to nobody else."""
+
+    def bridge(self, attempt: int) -> None:
+        """Let nurse and caller hear each other; ignored when one of them is not there."""
+
+    def release(self, attempt: int, pcm: Pcm | None = None) -> None:
+        """End a dialled leg, after a word to it where given. A REFER cannot be taken back: ignored."""
+
+    # --- REFER
+
+    async def _refer(self, refer: _Refer, target: str, uri: str, code: str, timeout_s: float) -> None:
+        signal = LineSignal(SignalKind.TIMED_OUT, refer.attempt)
+        try:
+            signal = await self._referred(refer.attempt, target, uri, code, timeout_s)
+        finally:  # also when this breaks: nobody waits for an outcome for ever
+            refer.pending = False
+            if signal.takes_caller:
+                self._lose_leg()
+            self._signal(signal)
+            self._end_signals_when_settled()
+
+    async def _referred(self, attempt: int, target: str, uri: str, code: str, timeout_s: float) -> LineSignal:
+        unknown = LineSignal(SignalKind.TIMED_OUT, attempt)
+        try:
+            async with asyncio.timeout(timeout_s):
+                proven = await self._signalling.refer(
+                    self._caller, uri, headers={PACKET_HEADER: code}, answer_within_s=max(timeout_s - 1.0, 1.0)
+                )
+        except TimeoutError:
+            return LineSignal(SignalKind.TIMED_OUT, attempt, source="own clock")
+        except SignallingError as error:
+            return self._failed(error, attempt, target)
+        if self.ours and not proven:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PROOF_S):
+                    await self._ended.wait()
+        if not self.ours:
+            log.warning("transfer to %s: reported as done, but the caller's leg had ended: outcome unknown", target)
+            return unknown
+        return LineSignal(SignalKind.ANSWERED, attempt, takes_caller=True)
+
+    def _failed(self, error: SignallingError, attempt: int, target: str) -> LineSignal:
+        match error.kind:
+            case Fault.REFUSED:
+                return LineSignal(SignalKind.REFUSED, attempt, str(error.sip_status))
+            case Fault.PENDING:
+                return LineSignal(SignalKind.PENDING, attempt)
+            case Fault.GONE:
+                return LineSignal(SignalKind.REFUSED, attempt, GONE)
+            case Fault.INVALID:
+                log.error("nurse target %s: livekit-server takes neither its address nor our header", target)
+                return LineSignal(SignalKind.REFUSED, attempt, BAD_REQUEST)
+            case Fault.FORBIDDEN:
+                log.error("nurse target %s: livekit-server refuses our key", target)
+                return LineSignal(SignalKind.REFUSED, attempt, FORBIDDEN)
+        return LineSignal(SignalKind.TIMED_OUT, attempt)
+
+    # --- what the room tells
+
+    def _on_participant_connected(self, participant: Any) -> None:
+        if participant.identity == self._caller and self._return is not None:
+            self._return.cancel()
+            self._return = None
+            self._status(participant.attributes.get(STATUS, ""))
+
+    def _on_participant_disconnected(self, participant: Any) -> None:
+        if participant.identity != self._caller:
+            return
+        if participant.disconnect_reason in LEFT:
+            self._leg_ended("carrier")
+        elif self._return is None and self.ours:
+            log.warning("the caller's leg was cut off from the room; waiting for it")
+            self._return = asyncio.get_running_loop().call_later(RETURN_S, self._leg_ended, "own clock")
+
+    def _on_participant_attributes_changed(self, changed: dict[str, str], participant: Any) -> None:
+        if participant.identity == self._caller and STATUS in changed:
+            self._status(changed[STATUS])
+
+    def _on_track_published(self, publication: Any, participant: Any) -> None:
+        wanted = participant.identity == self._caller
+        if bool(publication.subscribed) is not wanted:
+            publication.set_subscribed(wanted)
+
+    def _on_track_subscribed(self, track: Any, publication: Any, participant: Any) -> None:
+        if participant.identity != self._caller:
+            publication.set_subscribed(False)
+            return
+        if self._listener is not None:
+            self._listener.cancel()
+        self._listener = self._tasks.start(self._listen(track), "ear")
+
+    def _on_track_unsubscribed(self, track: Any, publication: Any, participant: Any) -> None:
+        if participant.identity == self._caller and self._listener is not None:
+            self._listener.cancel()
+            self._listener = None
+
+    def _on_sip_dtmf_received(self, key: Any) -> None:
+        if key.participant is not None and key.participant.identity == self._caller and self.ours:
+            self._signal(LineSignal(SignalKind.KEY, value=key.digit))
+
+    def _on_local_track_republished(self, *_: Any) -> None:
+        self._permit()
+
+    def _on_reconnected(self) -> None:
+        self._permit()
+
+    def _on_disconnected(self, *_: Any) -> None:
+        if self.ours and not self._closed:
+            log.error("our own room is lost; the call is over for us")
+        self._leg_ended("own clock")
+
+    async def _listen(self, track: Any) -> None:
+        async for pcm in self._studio.listen(track):
+            self._hearing.take(pcm)
+
+    def _permit(self) -> None:
+        if self._mouth is not None:
+            self._studio.permit({self._caller: (self._mouth.sid,)})
+
+    def _status(self, status: str) -> None:
+        if status == ACTIVE:
+            self._answered.set()
+        elif status == HANGUP:
+            self._leg_ended("carrier")
+
+    # --- the end of the leg
+
+    def _leg_ended(self, source: str) -> None:
+        """The caller's leg with us is over, because somebody hung up."""
+        if self.ours:
+            self._lose_leg()
+            self._signal(LineSignal(SignalKind.HUNG_UP, source=source))
+            self._end_signals_when_settled()
+
+    def _lose_leg(self) -> None:
+        self.ours = False
+        self._ended.set()
+        self._answered.set()
+        self._hearing.end()
+        if self._voice is not None:
+            self._voice.freeze()
+
+    def _signal(self, signal: LineSignal) -> None:
+        if not self._signals_ended:
+            self._signals.put_nowait(signal)
+
+    def _end_signals_when_settled(self) -> None:
+        if not self.ours and not any(refer is not None and refer.pending for refer in self._attempts.values()):
+            self._end_signals()
+
+    def _end_signals(self) -> None:
+        if not self._signals_ended:
+            self._signals_ended = True
+            self._signals.put_nowait(None)
+
+    # --- what breaks
+
+    def _guarded(self, name: str, handler: Callable[..., None]) -> Callable[..., None]:
+        """The SDK only logs what a handler lets escape, with the event's text in it; here the line fails instead."""
+
+        def guarded(*told: Any) -> None:
+            try:
+                handler(*told)
+            except Exception as error:
+                self._broke(name, error)
+
+        return guarded
+
+    def _broke(self, name: str, error: Exception) -> None:
+        log.error("line: %s broke: %s", name, type(error).__name__)
+        self._hearing.fail(Unavailable("line", "broke"))
