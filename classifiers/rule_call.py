@@ -24,6 +24,12 @@ _DOUBT = frozenset(("hypothetical", "gone", "chronic"))
 """What leaves a finding doubtful rather than denied."""
 _LONG_OVER = frozenset(("past", "chronic", "other"))
 """What takes the danger out of a yes: "yes, years ago", "yes, my neighbor"."""
+_YOUNG = frozenset(("infant", "very_young", "age_days"))
+"""What makes a number of weeks the age of a child, not of a pregnancy."""
+_LASTING = frozenset(("past", "gone", "chronic"))
+"""What takes nothing from a qualifier: who had a stroke years ago had one."""
+_FLEETING = frozenset(("recent_surgery", "recent_travel", "postpartum"))
+"""Qualifiers that long ago are none."""
 _DAYS_PER = {"day": 1.0, "dia": 1.0, "week": 7.0, "semana": 7.0, "month": 30.4, "mes": 30.4}
 _YEAR_WORDS = ("year", "ano", "yr")
 _LONGEST_AGE = 115.0
@@ -332,7 +338,8 @@ class RuleCall:
             row = self._rules.qualifiers.get(match.name)
             if row is None or context.shielded(match.first, match.last, errands=False):
                 continue
-            if not context.judge(match.first, match.last) - {"past", "gone", "chronic"}:
+            lasting = frozenset(("gone", "chronic")) if row[0] in _FLEETING else _LASTING
+            if not context.judge(match.first, match.last) - lasting:
                 self._qualifier(row[0], row[1], turn, (match.first + offset, match.last + offset))
 
     def _qualifier(self, name: str, value: str, turn: int, span: tuple[int, int]) -> None:
@@ -396,6 +403,8 @@ class RuleCall:
         if condition.name == "doubt":
             return bool(self._doubts)
         known = self.qualifiers.get(condition.name)
+        if condition.name == "pregnant" and known is None:
+            known = None if _YOUNG & self.qualifiers.keys() else self.qualifiers.get("pregnant_weeks")
         return (condition.name, "present") in self.findings or (known is not None and known[0] != "no")
 
     def _raised_again(self, doubtful: set[str]) -> list[Candidate]:
