@@ -21,6 +21,7 @@ from audit.errors import AuditError
 from triage.bench.sip_bench import sip_bench
 from triage.cli_audit import audit_app
 from triage.cli_line import line_app, up
+from triage.cli_nurse import nurse_app
 from triage.errors import AssetError, SettingError, TriageError, UsageError
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 app.add_typer(audit_app)
 app.add_typer(line_app)
+app.add_typer(nurse_app)
 app.command()(up)
 app.command()(sip_bench)
 

@@ -47,7 +47,7 @@ def list_calls(context: typer.Context, data: DataFolder = None) -> None:
     """List every call in the record. Needs no key."""
     from rich.table import Table
 
-    with _opened(context, data) as (folder, store):
+    with opened(context, data) as (folder, store):
         reader = _reader(folder, store)
         table = Table(box=None, padding=(0, 1, 0, 0))
         for name in ("no.", "call", "hour (UTC)", "records", "seg.", "chain"):
@@ -74,7 +74,7 @@ def verify(
 
     if bool(call) == everything:
         raise UsageError("name one call, or use --all (triage audit list shows the calls)")
-    with _opened(context, data) as (folder, store):
+    with opened(context, data) as (folder, store):
         with_key = not keyless and (folder.keys / PRIVATE).exists()
         reader = _reader(folder, store, keyring=folder.keyring().checked() if with_key else None)
         unsealing, broken = reader, 0
@@ -115,11 +115,11 @@ def show(
     data: DataFolder = None,
 ) -> None:
     """Show what was heard, decided and said, turn by turn. This is a reading, and is recorded first."""
-    with _opened(context, data) as (folder, store):
+    with opened(context, data) as (folder, store):
         keyring = folder.keyring().checked()
         reader = _reader(folder, store, keyring=keyring, purpose=purpose)
         name = reader.find(call)
-        now_ns = _now_ns()
+        now_ns = wall_now_ns()
         records = reader.records(name, at_ns=now_ns)
         if as_json:
             for record in records:
@@ -127,7 +127,9 @@ def show(
             return
         _print(_trail(name, records, everything=everything))
         readings = reader.access.readings(name)
-        typer.echo(f"recorded: {_who()} read this call at {_utc(now_ns)}, purpose: {purpose} (reading {len(readings)})")
+        typer.echo(
+            f"recorded: {login()} read this call at {_utc(now_ns)}, purpose: {purpose} (reading {len(readings)})"
+        )
 
 
 @audit_app.command()
@@ -141,11 +143,11 @@ def export(
     """Write one call's sealed records to a file that can be proven offline. Recorded like a reading."""
     from audit.export import export_call, verify_file
 
-    with _opened(context, data) as (folder, store):
+    with opened(context, data) as (folder, store):
         reader = _reader(folder, store, purpose=purpose)
         name = reader.find(call)
         path = to or Path(f"{name}.jsonl")
-        count = export_call(reader, name, path, at_ns=_now_ns(), who=_who(), purpose=purpose)
+        count = export_call(reader, name, path, at_ns=wall_now_ns(), who=login(), purpose=purpose)
         verify_file(path)
         typer.echo(f"{path}: {count} records, proven. Prove it elsewhere: python -m audit.verify_export {path}")
 
@@ -162,7 +164,7 @@ def drill(
     from audit.store import SqliteStore
 
     chosen = random.SystemRandom().randrange(1_000_000) if seed is None else seed
-    with _opened(context, data) as (folder, store), tempfile.TemporaryDirectory(prefix="triage-drill-") as scratch:
+    with opened(context, data) as (folder, store), tempfile.TemporaryDirectory(prefix="triage-drill-") as scratch:
         copy = Path(scratch) / "audit.db"
         with store.connection() as original, closing(sqlite3.connect(copy)) as target:
             original.backup(target)
@@ -189,7 +191,7 @@ def wipe(
     data: DataFolder = None,
 ) -> None:
     """Remove the demo's record, keys, journals, recordings and summaries for good. Refused outside the demo profile."""
-    settings = _settings(context, data)
+    settings = settings_of(context, data)
     if settings.profile != "demo":
         raise UsageError(f"profile {settings.profile}: a record that is not the demo's is never wiped")
     folder = _folder(settings.data_dir)
@@ -214,12 +216,12 @@ def wipe(
 
 
 @contextmanager
-def _opened(context: typer.Context, data: Path | None) -> "Iterator[tuple[AuditFolder, SqliteStore]]":
+def opened(context: typer.Context, data: Path | None) -> "Iterator[tuple[AuditFolder, SqliteStore]]":
     """The record of the data folder; every error of `audit` becomes one of ours, in one line."""
     from audit.errors import AuditError, ChainBroken, UnknownCall
     from audit.store import SqliteStore
 
-    folder = _folder(_settings(context, data).data_dir)
+    folder = _folder(settings_of(context, data).data_dir)
     if not folder.database.exists():
         raise UsageError(f"there is no record in {folder.root} yet: run triage demo, or name the folder with --data")
     try:
@@ -233,7 +235,12 @@ def _opened(context: typer.Context, data: Path | None) -> "Iterator[tuple[AuditF
         raise StorageError(str(error)) from error
 
 
-def _settings(context: typer.Context, data: Path | None) -> Any:
+def settings_of(context: typer.Context, data: Path | None) -> Any:
+    """The settings as this command was asked to read them.
+
+    Raises:
+        SettingError: one of them is wrong.
+    """
     from triage.config import load
 
     common = context.find_root().obj
@@ -251,7 +258,7 @@ def _reader(
 ) -> "Reader":
     from audit.reader import Reader
 
-    return Reader(store, keyring, who=_who(), purpose=purpose, spool=folder.spool)
+    return Reader(store, keyring, who=login(), purpose=purpose, spool=folder.spool)
 
 
 def _refuse_while_written(folder: "AuditFolder") -> None:
@@ -261,7 +268,7 @@ def _refuse_while_written(folder: "AuditFolder") -> None:
         raise StorageError(f"a call is being recorded here ({alive[0].name}): end it first")
 
 
-def _who() -> str:
+def login() -> str:
     """The person at the terminal, as the system knows them."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
@@ -269,7 +276,8 @@ def _who() -> str:
         return f"uid {os.getuid()}"
 
 
-def _now_ns() -> int:
+def wall_now_ns() -> int:
+    """Wall time, ns since 1970."""
     from triage.clock import Clock
 
     with closing(asyncio.new_event_loop()) as loop:
