@@ -10,13 +10,19 @@ Notation of a phrase (one per line or separated by ` | ` in the rule files):
     .np.        any run of words that only extend a noun phrase ("my left", "jaw and")
     a & b       both, in either order, up to 6 other words between
 
-Time is linear in the text for a given book: phrases share one prefix tree, a partial match lives for at most its gap,
-and there is no backtracking. Soft tokens cost nothing inside a phrase; breaks and barrier words end every gap.
+How it stays fast however many phrases there are: all phrases share one prefix tree. What a word can be on its own (the
+classes it belongs to, the phrases it begins) is worked out once per word and kept as one merged node. After that a
+word is only held against what stands open just before it, by set intersection, so phrases that the words at hand do
+not begin cost nothing.
+
+Time is linear in the text for a given book: a partial match lives for at most its gap, the same partial match is kept
+once, and there is no backtracking. Soft tokens cost nothing inside a phrase; breaks and barrier words end every gap.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from typing import NamedTuple
 
 from classifiers.tokens import Token, is_opened, tokenise
 
@@ -28,8 +34,8 @@ _NOUN_RUN = 8
 _LEAST_SPELT = 7
 """Shorter words are too near to other words to be corrected."""
 _NO_PREFIX = 99
-_BROAD = 8
-"""Nodes with more ways on than this are scanned; the others wait under each word they could go on with."""
+_MOST_STRANGERS = 8_192
+"""Words outside the book whose reading is kept; beyond, all of these are forgotten."""
 
 _INLINE = 2
 """Brackets with more choices become a class of their own, so that phrases stay short and the tree small."""
@@ -38,53 +44,80 @@ Item = tuple[int, str]
 """(gap before, atom): atom is a word, `word*` or `<class>`."""
 Alternative = list[Item]
 
+_GAPS = {"..": NEAR, "...": FAR, ".np.": NOUNS}
+_PIECES = re.compile(r"\([^()?&]*\)|[()|?&]|[^\s()|?&]+")
+"""A bracket without brackets in it, a mark, or a word."""
+_MARKS = re.compile(r"[()|?&]")
+
 
 class PatternError(ValueError):
     """A phrase in a rule file is not well formed."""
 
 
-def _split_words(source: str) -> list[str]:
-    padded = source
-    for mark in "()|?&":
-        padded = padded.replace(mark, f" {mark} ")
-    return padded.split()
+def _run(words: Iterable[str]) -> Alternative:
+    """The items of plain words and gaps."""
+    items: Alternative = []
+    gap = 0
+    for word in words:
+        if word in _GAPS:
+            gap = _GAPS[word]
+            continue
+        first, *others = _atoms(word) or ((0, ""),)
+        if first[1]:
+            items.append((gap, first[1]))
+            items += others
+            gap = 0
+    return items
+
+
+@cache
+def _flat(piece: str) -> tuple[str, list[Alternative]]:
+    """Name and choices of a bracket without brackets in it."""
+    choices = piece[1:-1].split("|")
+    return f"<{' | '.join(' '.join(c.split()) for c in choices)}>", [_run(choice.split()) for choice in choices]
 
 
 def _parse(
-    words: Sequence[str], at: int, closing: bool, groups: dict[str, list[Alternative]]
+    pieces: Sequence[str], at: int, closing: bool, groups: dict[str, list[Alternative]]
 ) -> tuple[list[Alternative], int]:
     """Alternatives from `at` up to the closing bracket or the end; wide brackets become classes in `groups`."""
     done: list[Alternative] = []
     current: list[Alternative] = [[]]
     gap = 0
-    while at < len(words):
-        word = words[at]
+    while at < len(pieces):
+        piece = pieces[at]
         at += 1
-        if word == ")":
+        if piece == ")":
             if not closing:
                 raise PatternError("unbalanced )")
             return done + current, at
-        if word == "|":
+        if piece == "|":
             done, current, gap = done + current, [[]], 0
             continue
-        if word in ("..", "...", ".np."):
-            gap = {"..": NEAR, "...": FAR, ".np.": NOUNS}[word]
+        if piece in _GAPS:
+            gap = _GAPS[piece]
             continue
-        if word == "(":
-            opened = at
-            options, at = _parse(words, at, True, groups)
+        if piece[0] == "(":
+            if len(piece) > 1:
+                name, options = _flat(piece)
+            else:
+                opened = at
+                options, at = _parse(pieces, at, True, groups)
+                name = f"<{' '.join(pieces[opened : at - 1])}>"
             if len(options) > _INLINE:
-                name = f"<{' '.join(words[opened : at - 1])}>"
                 groups[name] = options
                 options = [[(0, name)]]
         else:
-            options = [list(_atoms(word))]
-        if at < len(words) and words[at] == "?":
+            options = [list(_atoms(piece))]
+        if at < len(pieces) and pieces[at] == "?":
             options = [*options, []]
             at += 1
-        current = [_join(left, gap, right) for left in current for right in options]
-        if len(current) > MAX_VARIANTS:
-            raise PatternError("too many variants")
+        if len(options) == len(current) == 1 and options[0]:
+            current[0] = _join(current[0], gap, options[0])
+        else:
+            current = [_join(left, gap, right) for left in current for right in options]
+            if len(current) > MAX_VARIANTS:
+                raise PatternError("too many variants")
         gap = 0
     if closing:
         raise PatternError("missing )")
@@ -119,23 +152,29 @@ def expand(source: str, groups: dict[str, list[Alternative]] | None = None) -> l
         PatternError: the phrase is not well formed.
     """
     groups = {} if groups is None else groups
-    words = _split_words(source)
-    if "&" in words:
-        cut = words.index("&")
-        left, right = words[:cut], words[cut + 1 :]
-        if "&" in right or not left or not right:
-            raise PatternError("one & per phrase")
-        sides = [[*left, "...", *right], [*right, "...", *left]]
+    variants: list[Alternative]
+    if _MARKS.search(source) is None:
+        variants = [_run(source.split())]
     else:
-        sides = [words]
+        pieces = _PIECES.findall(source)
+        if "&" in pieces:
+            cut = pieces.index("&")
+            left, right = pieces[:cut], pieces[cut + 1 :]
+            if "&" in right or not left or not right:
+                raise PatternError("one & per phrase")
+            variants = [
+                variant
+                for side in ([*left, "...", *right], [*right, "...", *left])
+                for variant in _parse(side, 0, False, groups)[0]
+            ]
+        else:
+            variants = _parse(pieces, 0, False, groups)[0]
     found: list[tuple[Item, ...]] = []
-    for side in sides:
-        variants, _ = _parse(side, 0, False, groups)
-        for variant in variants:
-            items = [item for item in variant if item[1]]
-            if not items:
-                raise PatternError("a phrase may not be empty")
-            found.append(((0, items[0][1]), *items[1:]))
+    for variant in variants:
+        items = [item for item in variant if item[1]]
+        if not items:
+            raise PatternError("a phrase may not be empty")
+        found.append(((0, items[0][1]), *items[1:]))
     return found
 
 
@@ -146,14 +185,65 @@ def _without_one(word: str) -> list[str]:
     return shorter + swapped
 
 
-@dataclass(slots=True)
 class _Node:
-    edges: dict[str, list[tuple[int, "_Node"]]] = field(default_factory=dict)
-    emits: list[str] = field(default_factory=list)
+    """A place in the tree: what may come next, by the gap before it, and what is found here."""
+
+    __slots__ = ("classes", "names", "ways")
+
+    def __init__(self) -> None:
+        self.ways: dict[int, dict[str, _Node]] | None = None
+        self.names: tuple[str, ...] = ()
+        self.classes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+def _merged(nodes: Sequence[_Node]) -> _Node | None:
+    """One node that goes on wherever one of these does; None when none goes on. What is found at them is left out."""
+    going = [node for node in nodes if node.ways]
+    if not going:
+        return None
+    whole = _Node()
+    whole.ways = _joined([node.ways for node in going if node.ways])
+    return whole
+
+
+def _joined(all_ways: "Sequence[dict[int, dict[str, _Node]]]") -> "dict[int, dict[str, _Node]]":
+    if len(all_ways) == 1:
+        return all_ways[0]
+    joined: dict[int, dict[str, list[_Node]]] = {}
+    for ways in all_ways:
+        for gap, edges in ways.items():
+            into = joined.setdefault(gap, {})
+            for atom, child in edges.items():
+                into.setdefault(atom, []).append(child)
+    return {
+        gap: {atom: nodes[0] if len(nodes) == 1 else _as_one(nodes) for atom, nodes in edges.items()}
+        for gap, edges in joined.items()
+    }
+
+
+def _as_one(nodes: Sequence[_Node]) -> _Node:
+    """The nodes as one, with everything that is found at them."""
+    whole = _merged(nodes) or _Node()
+    whole.names = tuple(dict.fromkeys(name for node in nodes for name in node.names))
+    whole.classes = tuple(dict.fromkeys(name for node in nodes for name in node.classes))
+    return whole
+
+
+class _Reading(NamedTuple):
+    """What one word, or one class, is on its own."""
+
+    atoms: frozenset[str]
+    """Itself and every class it belongs to, as far as phrases go on with them."""
+    names: tuple[str, ...]
+    onward: _Node | None
+    """Where the phrases go on that begin with it."""
+    noun: bool
+
+
+_NOTHING = _Reading(frozenset(), (), None, False)
+
+
+class Match(NamedTuple):
     """`name` was found over tokens `first` up to, not including, `last`."""
 
     name: str
@@ -161,19 +251,35 @@ class Match:
     last: int
 
 
-class Book:
-    """All phrases compiled into one prefix tree. Build once, share everywhere; `find` changes nothing in it."""
+_Open = list[tuple[dict[str, _Node], int, int]]
+"""Partial matches: ways on, first token, and the token before which they ended."""
 
-    def __init__(self, barriers: Iterable[str], noun_words: Iterable[str], noun_classes: Iterable[str]) -> None:
-        self._root = _Node()
+
+class Book:
+    """All phrases compiled into one prefix tree. Build once, share everywhere; `find` only keeps what words are."""
+
+    def __init__(
+        self,
+        barriers: Iterable[str],
+        noun_words: Iterable[str],
+        noun_classes: Iterable[str],
+        told: Iterable[str] = (),
+    ) -> None:
+        """`told`: the classes that `find` tells of, beside everything that is no class."""
+        self._root: dict[str, _Node] = {}
+        self._order: dict[str, int] = {}
+        self._inner: set[str] = set()
+        self._known: set[str] = set()
         self._prefixes: dict[str, str] = {}
+        self._shortest = _NO_PREFIX
         self._groups: set[str] = set()
         self._misspelt: dict[str, str] = {}
-        self._known: set[str] = set()
-        self._shortest = _NO_PREFIX
         self._barriers = frozenset(barriers)
         self._noun_words = frozenset(noun_words)
         self._noun_classes = frozenset(f"<{name}>" for name in noun_classes)
+        self._told = frozenset(f"<{name}>" for name in told)
+        self._readings: dict[str, _Reading] = {}
+        self._strangers: dict[str, _Reading] = {}
 
     def add(self, name: str, source: str) -> None:
         """Let the written phrase `source` be found as `name` (`<class>` names feed other phrases).
@@ -182,26 +288,47 @@ class Book:
             PatternError: the phrase is not well formed.
         """
         groups: dict[str, list[Alternative]] = {}
-        sequences: list[tuple[str, Sequence[Item]]] = [(name, items) for items in expand(source, groups)]
+        self._order.setdefault(name, len(self._order))
+        for items in expand(source, groups):
+            self._insert(name, items)
         for group, options in groups.items():
             if group not in self._groups:
                 self._groups.add(group)
-                sequences += [(group, option) for option in options if option]
-        for emitted, items in sequences:
-            node = self._root
-            for gap, atom in items:
-                if atom.endswith("*"):
-                    self._prefixes[atom[:-1]] = atom
-                    self._shortest = min(self._shortest, len(atom) - 1)
-                self._known.add(atom)
-                edges = node.edges.setdefault(atom, [])
-                child = next((known for given, known in edges if given == gap), None)
-                if child is None:
-                    child = _Node()
-                    edges.append((gap, child))
-                node = child
-            if emitted not in node.emits:
-                node.emits.append(emitted)
+                for option in options:
+                    if option:
+                        self._insert(group, option)
+        if self._readings or self._strangers:
+            self._readings, self._strangers = {}, {}
+
+    def _insert(self, name: str, items: Sequence[Item]) -> None:
+        atom = items[0][1]
+        node = self._root.get(atom)
+        if node is None:
+            node = self._root[atom] = _Node()
+            self._know(atom)
+        for gap, atom in items[1:]:
+            if node.ways is None:
+                node.ways = {}
+            edges = node.ways.get(gap)
+            if edges is None:
+                edges = node.ways[gap] = {}
+            child = edges.get(atom)
+            if child is None:
+                child = edges[atom] = _Node()
+                if atom not in self._inner:
+                    self._inner.add(atom)
+                    self._know(atom)
+            node = child
+        if name[0] == "<" and name not in node.classes:
+            node.classes = (*node.classes, name)
+        if (name[0] != "<" or name in self._told) and name not in node.names:
+            node.names = (*node.names, name)
+
+    def _know(self, atom: str) -> None:
+        if atom.endswith("*"):
+            self._prefixes[atom[:-1]] = atom
+            self._shortest = min(self._shortest, len(atom) - 1)
+        self._known.add(atom)
 
     def spell(self, word: str) -> None:
         """Let `word` also be recognised with one letter wrong, missing, too many or swapped, where that is no word of ours."""
@@ -215,102 +342,185 @@ class Book:
         meant = next((self._misspelt[f] for f in (text, *_without_one(text)) if f in self._misspelt), None)
         return meant if meant is not None and abs(len(meant) - len(text)) <= 1 else None
 
+    def _nodes(self) -> Iterator[_Node]:
+        stack = list(self._root.values())
+        while stack:
+            node = stack.pop()
+            yield node
+            for edges in (node.ways or {}).values():
+                stack.extend(edges.values())
+
     def atoms(self) -> set[str]:
         """Every atom used anywhere; lets a test find class names that nobody defines."""
-        used: set[str] = set()
-        stack = [self._root]
-        while stack:
-            node = stack.pop()
-            used.update(node.edges)
-            stack.extend(child for options in node.edges.values() for _, child in options)
-        return used
+        return self._inner | set(self._root)
 
     def emitted(self) -> set[str]:
-        """Every name that can be found."""
-        names: set[str] = set()
-        stack = [self._root]
-        while stack:
-            node = stack.pop()
-            names.update(node.emits)
-            stack.extend(child for options in node.edges.values() for _, child in options)
-        return names
+        """Every name that can be found, classes included."""
+        return {name for node in self._nodes() for name in (*node.names, *node.classes)}
+
+    # --- what a word is on its own
+
+    def _read_word(self, word: str) -> _Reading:
+        """The reading of a word of speech."""
+        meant = [word]
+        correction = self._correct(word)
+        if correction is not None:
+            meant.append(correction)
+        seeds = list(meant)
+        for form in meant:
+            for length in range(self._shortest, len(form) + 1):
+                prefix = self._prefixes.get(form[:length])
+                if prefix is not None:
+                    seeds.append(prefix)
+        reading = self._close(seeds)
+        if word in self._known:
+            self._readings[word] = reading
+        else:
+            if len(self._strangers) >= _MOST_STRANGERS:
+                self._strangers.clear()
+            self._strangers[word] = reading
+        return reading
+
+    def _read_class(self, name: str) -> _Reading:
+        """The reading of a class found over several words, or given from elsewhere."""
+        reading = self._readings.get(name)
+        if reading is None:
+            reading = self._readings[name] = self._close([name])
+        return reading
+
+    def _close(self, seeds: list[str]) -> _Reading:
+        root = self._root
+        atoms: set[str] = set()
+        nodes: list[_Node] = []
+        names: dict[str, None] = {}
+        while seeds:
+            atom = seeds.pop()
+            if atom in atoms:
+                continue
+            atoms.add(atom)
+            node = root.get(atom)
+            if node is not None:
+                nodes.append(node)
+                seeds += node.classes
+                for name in node.names:
+                    names[name] = None
+        used = atoms & self._inner
+        noun = not self._noun_classes.isdisjoint(atoms)
+        onward = _merged(nodes)
+        return _Reading(frozenset(used), tuple(names), onward, noun) if used or names or onward or noun else _NOTHING
+
+    # --- one pass over a text
 
     def find(self, tokens: Sequence[Token], given: Iterable[Match] = ()) -> list[Match]:
-        """Every phrase in the text, in order of its end. `given` are matches from elsewhere (numbers), as classes."""
+        """Every phrase in the text, in order of its end, the longer first, then as the rule files name them.
+
+        `given` are matches from elsewhere (numbers), as classes.
+        """
         size = len(tokens)
         hard = [0] * (size + 1)
         fence = [0] * (size + 1)
         breaks = [0] * (size + 1)
         noun = [False] * (size + 1)
+        hards = fences = broken = 0
         for at, token in enumerate(tokens):
-            hard[at + 1] = hard[at] + (not token.soft)
-            fence[at + 1] = fence[at] + (token.text in self._barriers)
-            breaks[at + 1] = breaks[at] + token.after_break
-            noun[at] = token.soft or token.text in self._noun_words
+            text = token.text
+            noun[at] = token.soft or text in self._noun_words
+            hards += not token.soft
+            fences += text in self._barriers
+            broken += token.after_break
+            hard[at + 1], fence[at + 1], breaks[at + 1] = hards, fences, broken
         given_at: dict[int, list[Match]] = {}
         for match in given:
             given_at.setdefault(match.last, []).append(match)
 
-        found: dict[tuple[str, int, int], None] = {}
-        narrow: dict[str, list[tuple[_Node, int, int, int]]] = {}
-        broad: list[tuple[dict[str, list[tuple[int, _Node]]], int, int]] = []
-        root = self._root.edges
+        readings, strangers, order = self._readings, self._strangers, self._order
+        adjacent: dict[tuple[int, int], _Open] = {}  # by (hard words before the end, sentence)
+        near: _Open = []
+        far: _Open = []
+        nouns: _Open = []
+        loose = {NEAR: near, FAR: far, NOUNS: nouns}
+        found: list[Match] = []
+        pending: list[tuple[_Reading, int]] = []
+        told: set[Match] = set()
+        entered: set[tuple[int, int]] = set()
+        opened: set[tuple[str, int]] = set()
+        end = 0
 
-        def reach(gap: int, last: int, start: int) -> bool:
-            """Whether an item at `start` may follow one that ended before `last`."""
-            if breaks[start + 1] != breaks[last]:
-                return False
-            between = hard[start] - hard[last]
-            if not between:
-                return True
-            if gap == NOUNS:
-                return between <= _NOUN_RUN and all(noun[last:start])
-            return between <= gap and fence[start] == fence[last]
+        def in_order(match: Match) -> tuple[int, int]:
+            return match.first, order[match.name]
 
-        def enter(node: _Node, first: int, end: int) -> None:
-            for name in node.emits:
-                if name[0] == "<":
-                    queue.append((name, first))
-                found[name, first, end] = None
-            edges = node.edges
-            if len(edges) > _BROAD:
-                broad.append((edges, first, end))
-            else:
-                for atom, options in edges.items():
-                    waiting = narrow.setdefault(atom, [])
-                    for gap, following in options:
-                        waiting.append((following, gap, first, end))
+        def keep(ways: dict[int, dict[str, _Node]], first: int) -> None:
+            for gap, edges in ways.items():
+                if gap == 0:
+                    adjacent.setdefault((hard[end], breaks[end]), []).append((edges, first, end))
+                else:
+                    loose[gap].append((edges, first, end))
+
+        def follow(edges: dict[str, _Node], atoms: frozenset[str], first: int) -> None:
+            for atom in edges.keys() & atoms:
+                node = edges[atom]
+                key = (id(node), first)
+                if key in entered:
+                    continue
+                entered.add(key)
+                for name in node.names:
+                    told.add(Match(name, first, end))
+                for name in node.classes:
+                    if (name, first) not in opened:
+                        opened.add((name, first))
+                        pending.append((self._read_class(name), first))
+                if node.ways:
+                    keep(node.ways, first)
 
         for at, token in enumerate(tokens):
             end = at + 1
             text = token.text
-            queue: list[tuple[str, int]] = []
-            for word in (text, self._correct(text)):
-                if word is not None:
-                    queue.append((word, at))
-                    for length in range(self._shortest, len(word) + 1):
-                        prefix = self._prefixes.get(word[:length])
-                        if prefix is not None:
-                            queue.append((prefix, at))
-            queue.extend((match.name, match.first) for match in given_at.get(end, ()))
-            broad = [state for state in broad if hard[at] - hard[state[2]] <= _NOUN_RUN]
-            seen: set[tuple[str, int]] = set()
-            while queue:
-                item = queue.pop()
-                if item in seen:
+            reading = readings.get(text) or strangers.get(text) or self._read_word(text)
+            pending.append((reading, at))
+            for match in given_at.get(end, ()):
+                opened.add((match.name, match.first))
+                pending.append((self._read_class(match.name), match.first))
+            late: list[tuple[frozenset[str], int]] = []
+            while pending or late:
+                if not pending:  # only now is it known which of these words are nouns
+                    for atoms, start in late:
+                        between = hard[start]
+                        for edges, first, last in reversed(nouns):
+                            if last > start:
+                                continue
+                            if breaks[last] != breaks[start + 1] or between - hard[last] > _NOUN_RUN:
+                                break
+                            if not edges.keys().isdisjoint(atoms) and (between == hard[last] or all(noun[last:start])):
+                                follow(edges, atoms, first)
+                    late = []
                     continue
-                seen.add(item)
-                atom, start = item
-                for _, node in root.get(atom, ()):
-                    enter(node, start, end)
-                for node, gap, first, last in narrow.get(atom, ()):
-                    if last <= start and reach(gap, last, start):
-                        enter(node, first, end)
-                for edges, first, last in broad:
-                    if last <= start and atom in edges:
-                        for gap, node in edges[atom]:
-                            if reach(gap, last, start):
-                                enter(node, first, end)
-                if atom in self._noun_classes:
+                (atoms, names, onward, is_noun), start = pending.pop()
+                for name in names:
+                    told.add(Match(name, start, end))
+                if is_noun:
                     noun[start:end] = [True] * (end - start)
-        return [Match(*key) for key in found]
+                if atoms:
+                    between, sentence, fenced = hard[start], breaks[start + 1], fence[start]
+                    for edges, first, last in adjacent.get((between, sentence), ()):
+                        if last <= start and not edges.keys().isdisjoint(atoms):
+                            follow(edges, atoms, first)
+                    for open_matches, reach in ((near, NEAR), (far, FAR)):
+                        for edges, first, last in reversed(open_matches):
+                            if last > start:
+                                continue
+                            away = between - hard[last]
+                            if away > reach or breaks[last] != sentence:
+                                break
+                            if not edges.keys().isdisjoint(atoms) and (not away or fence[last] == fenced):
+                                follow(edges, atoms, first)
+                    if nouns:
+                        late.append((atoms, start))
+                if onward is not None and onward.ways and (id(onward), start) not in entered:
+                    entered.add((id(onward), start))
+                    keep(onward.ways, start)
+            if told:
+                found += sorted(told, key=in_order) if len(told) > 1 else told
+                told.clear()
+            entered.clear()
+            opened.clear()
+        return found

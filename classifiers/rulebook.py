@@ -16,6 +16,8 @@ from classifiers.patterns import Book, PatternError
 
 SCHEMA = 1
 LANGUAGES = ("en", "es")
+SYMPTOM = "symptom"
+"""The one class that is told of: where a negation may end."""
 
 
 class RuleFileError(ValueError):
@@ -157,7 +159,7 @@ def load_rulebook(texts: Mapping[str, str] | None = None) -> Rulebook:
         barriers += table.get("barriers", "").split()
         noun_words += table.get("noun_words", "").split()
         noun_classes += table.get("noun_classes", "").split()
-    book = Book(barriers, noun_words, noun_classes)
+    book = Book(barriers, noun_words, noun_classes, told=(SYMPTOM,))
 
     flags: dict[str, Flag] = {}
     combinations: list[Combination] = []
