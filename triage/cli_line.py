@@ -41,13 +41,13 @@ def up(
     data: DataFolder = None,
 ) -> None:
     """Start a whole telephone line on this machine; Ctrl-C ends it, a second one at once."""
-    _packages()
+    need_packages()
     from rich.console import Console
 
     from triage.bench import engines
     from triage.bench import up as line_up
 
-    settings, env = _settings(context, data), dict(os.environ)
+    settings, env = settings_of(context, data), dict(os.environ)
     installed = engines.provide(env, typer.echo)
     config = context.obj.config
     with line_up.reserved(settings) as line:
@@ -77,11 +77,11 @@ def install() -> None:
 @line_app.command()
 def status(context: typer.Context, data: DataFolder = None) -> None:
     """Say what of the line answers now, and whether it is provisioned. Exit code 1 where something is missing."""
-    _packages()
+    need_packages()
     from triage.bench import line_files, probes, provision
     from triage.bench.up import line_to_ring
 
-    settings = _settings(context, data)
+    settings = settings_of(context, data)
     line = line_files.opened(settings)
 
     async def ask() -> list[tuple[str, str, bool]]:
@@ -109,11 +109,11 @@ def status(context: typer.Context, data: DataFolder = None) -> None:
 @line_app.command("provision")
 def provision_line(context: typer.Context, data: DataFolder = None) -> None:
     """Make trunks and dispatch rule at livekit-server as the settings say; running it again changes nothing."""
-    _packages()
+    need_packages()
     from triage.bench import line_files
     from triage.bench.provision import provision
 
-    settings = _settings(context, data)
+    settings = settings_of(context, data)
     done = asyncio.run(provision(settings, line_files.opened(settings)))
     for change in done.changes:
         typer.echo(change)
@@ -182,14 +182,15 @@ def _table(supervisor: "Supervisor", now: float) -> "Table":
     return table
 
 
-def _packages() -> None:
-    """Raises UsageError where the packages of the line are missing."""
+def need_packages() -> None:
+    """Raise UsageError where the packages of the line are missing."""
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise UsageError(f"the telephone line needs packages that are not here ({', '.join(missing)}); run `make line`")
 
 
-def _settings(context: typer.Context, data: Path | None) -> "Settings":
+def settings_of(context: typer.Context, data: Path | None) -> "Settings":
+    """The settings behind a command. Raise UsageError where it was not started as `triage ...`."""
     if context.obj is None:
         raise UsageError("this command belongs behind `triage`; run `triage --help`")
     settings: Settings = context.obj.settings(data)

@@ -53,7 +53,7 @@ def load(
 
     Raises:
         AssetError: a clip, the book or the classifier is missing or damaged.
-        SettingError: a clip says another number than the settings.
+        SettingError: a clip says another number than the settings, or packets cannot go where the settings say.
         StorageError: the data folder, its keys or its store cannot be used.
     """
     clips = ClipLibrary.load(settings.language, settings.region)

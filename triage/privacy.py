@@ -25,8 +25,8 @@ SAID: Mapping[str, str] = {
     "LK_DUMP_STACK_TRACES": "0",
 }
 """Variables that are set: spans without content; none of the library's own models; no dump of a process's variables."""
-TALKATIVE = ("livekit", "livekit.agents", "aiohttp", "asyncio")
-"""Loggers of others; from WARNING on, as their INFO names rooms, identities and jobs."""
+OURS = "triage"
+"""Loggers of ours, from INFO on. Of others only warnings: their INFO names rooms, identities, jobs and states."""
 
 LINE = "%(asctime)s %(levelname)s %(name)s %(message)s"
 _PLAIN = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {"message", "asctime", "taskName"}
@@ -42,7 +42,7 @@ def pinned(env: Mapping[str, str]) -> dict[str, str]:
     for name in REFUSED:
         if env.get(name):
             raise SettingError(f"{name} is set: callers' voices and words would be uploaded; unset it")
-    return {name: value for name, value in env.items() if not name.startswith(DROPPED)} | SAID
+    return {**{name: value for name, value in env.items() if not name.startswith(DROPPED)}, **SAID}
 
 
 class Discreet(logging.Filter):
@@ -82,9 +82,8 @@ def install(stream: TextIO | None = None, secrets: Iterable[str] = ()) -> None:
     for handler in root.handlers:
         handler.addFilter(Discreet())
         handler.setFormatter(OneLine(secrets) if stream is not None else logging.Formatter("%(message)s"))
-    root.setLevel(logging.INFO)
-    for name in TALKATIVE:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    root.setLevel(logging.WARNING)
+    logging.getLogger(OURS).setLevel(logging.INFO)
 
 
 def _where(record: logging.LogRecord) -> str:

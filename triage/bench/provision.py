@@ -129,6 +129,17 @@ async def missing(settings: Settings, line: Line) -> tuple[str, ...]:
         return tuple(found)
 
 
+async def nurse_trunk_id(line: Line) -> str:
+    """The id of the trunk to the nurses, which changes whenever Redis forgets; empty where there is none.
+
+    Raises:
+        UsageError: livekit-server does not answer, or refuses our key.
+    """
+    async with _service(line) as service:
+        standing = await _outbound(service).standing(NURSES)
+        return str(standing[0].sip_trunk_id) if standing else ""
+
+
 # --- how livekit-server is asked
 
 

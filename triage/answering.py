@@ -1,0 +1,303 @@
+"""One telephone call in one process, from the room it rings in to the sealed record.
+
+1. The room is noted as used, on disk, before anything else: a room that had a call of ours is rescued, never greeted.
+2. The caller is found; a participant of the bench is refused where the profile is in earnest.
+3. Everything that a call needs is ready (recogniser, nurse trunk) before the line is opened: opening it answers the call,
+   and who is answered hears the greeting at once.
+4. The record begins when the call is active. The caller's number comes on the side and goes into it sealed.
+
+Nothing here imports LiveKit: rooms and lines come from outside, so that tests can bring their own.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from audit.folder import AuditFolder
+from fsm import events as ev
+from fsm.events import Rung
+from fsm.states import Declared, Reason, RungKind
+from triage.bench.mark import is_marked
+from triage.call import Engines, Equipment, LiveCall, new_call_id
+from triage.clock import Clock
+from triage.config import Settings
+from triage.errors import SettingError, StageError, StorageError
+from triage.handoff.desk import FileDesk, Target
+from triage.once import Entered, UsedRooms, Visit
+from triage.ports import Line, SpeechToText
+from triage.stages.pocketsphinx_stt import PocketsphinxSpeechToText
+from triage.stages.reciting_stt import RecitingSpeechToText, read_script
+from triage.stages.silero import SileroVoiceActivity
+from triage.tools import FakeTools
+from triage.trace import CallClosed, Paged, StepTaken, Trace
+from triage.watch import Watch
+
+RESCUE = "rescue"
+"""Dispatch metadata that sends us to a caller whose process died."""
+CALLER_WITHIN_S = 10.0
+"""Whoever rings is in the room within this, else nobody does, s."""
+LOOK_EVERY_S = 0.02
+NUMBER_TRIES = 3
+NUMBER_PAUSE_S = 0.5
+IN_EARNEST = ("staging", "production")
+
+log = logging.getLogger("triage.worker")
+
+
+class TelephoneLine(Line, Protocol):
+    """A line whose call rings until somebody opens it."""
+
+    async def open(self) -> None:
+        """Offer our voice to the caller, at which the SIP service answers."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The room of one call, and what can be asked there. From LiveKit; a test brings its own."""
+
+    name: str
+    callers: Callable[[], Sequence[Any]]
+    """Participants whose call came in by a dispatch rule: `identity`, `attributes`."""
+    line: Callable[[str, Clock, FileDesk], Awaitable[TelephoneLine]]
+    """The line to the caller of this identity."""
+    number: Callable[[str], Awaitable[str]]
+    """The number that the network shows for this identity."""
+    gone: Callable[[], bool]
+    """We are out of the room."""
+
+
+@dataclass(slots=True)
+class Ready:
+    """What one process has loaded for the one call it will carry."""
+
+    settings: Settings
+    engines: Engines
+    folder: AuditFolder
+    rooms: UsedRooms
+    desk: FileDesk
+    vad: SileroVoiceActivity
+    tools: FakeTools
+    watch: Watch
+    script: tuple[str, ...] = ()
+    live: LiveCall | None = field(default=None, init=False)
+    """The call in progress."""
+
+    def recogniser(self, clock: Clock) -> SpeechToText:
+        """A recogniser for one caller."""
+        if self.settings.stt == "scripted":
+            return RecitingSpeechToText(self.script)
+        return PocketsphinxSpeechToText(busy=clock.busy_hook("recogniser"))
+
+    def end(self) -> None:
+        """We must stop soon: the caller of the call in progress is brought to a nurse. From the call's own loop."""
+        if (call := self.live) is not None:
+            log.warning("call %s: the worker ends, a nurse takes over", call.call_id)
+            call.runtime.tell(ev.NurseNeeded(at_ns=call.clock.now_ns(), reason=Reason.STAGE_FAILED))
+
+
+def script_of(settings: Settings) -> tuple[str, ...]:
+    """What the scripted recogniser says; nothing where another listens.
+
+    Raises:
+        SettingError: the script is missing, or cannot be read.
+    """
+    if settings.stt != "scripted":
+        return ()
+    if settings.stt_script is None:
+        raise SettingError("setting stt_script: is missing, and stt = scripted needs one on a telephone line")
+    return read_script(settings.stt_script)
+
+
+def desk_of(settings: Settings) -> FileDesk:
+    """The nurse desk of the settings. Without a directory the bench's: a REFER to `line_nurse_address`, then a dialled leg.
+
+    Raises:
+        SettingError: the directory cannot be read, or a target is wrong.
+    """
+    if settings.nurse_directory is not None:
+        return FileDesk.load(settings.nurse_directory)
+    uri = f"sip:nurse@{settings.line_nurse_address}"
+    return FileDesk(
+        (
+            Target(Rung(kind=RungKind.REFER, target="nurse-queue", declared=Declared.QUEUE), uri),
+            Target(Rung(kind=RungKind.DIAL, target="nurse", declared=Declared.PERSON, answer_within_s=15.0), uri),
+        )
+    )
+
+
+def tools_of(settings: Settings) -> FakeTools:
+    """The local tools, on a file of the data folder; in memory where that cannot be had, as a call needs none of them."""
+    try:
+        return FakeTools(settings.data_dir / "tools.db")
+    except StorageError as error:
+        log.warning("tools: %s; bookings of this process are in its record alone", error)
+        return FakeTools()
+
+
+def rooms_of(settings: Settings) -> UsedRooms:
+    """Where used rooms are noted."""
+    return UsedRooms(Path(settings.data_dir) / "line" / "rooms")
+
+
+async def carry(ready: Ready, place: Place, *, rescue: bool = False) -> str:
+    """Carry the call of this room to its end; returns how it went, in fixed wording.
+
+    `rescue`: we were sent because the process before us died. What breaks after the call was answered is raised.
+    """
+    clock = Clock()
+    began_ns = clock.now_ns()
+    entered = _entered(ready, place.name)
+    try:
+        if entered.visit is Visit.TAKEN and not rescue:
+            return _said("a room that has its agent: left to that one")
+        caller = await _caller(place)
+        if caller is None:
+            return _said("a room without a caller: left")
+        if ready.settings.profile in IN_EARNEST and is_marked(caller.attributes):
+            return _said(f"a call of the bench under the profile {ready.settings.profile}: not answered", logging.ERROR)
+        number = _Number(place, caller.identity)
+        async with _on_the_side(number.ask()):
+            stt = ready.recogniser(clock)
+            try:
+                line = await _answered(place, caller.identity, ready, stt, clock)
+            except StageError as error:
+                await stt.close()
+                return _said(f"a call that was not answered: {error}", logging.WARNING)
+            known = rescue or entered.visit is not Visit.FIRST
+            call = ready.live = _call(ready, line, stt, clock, known=known, began_ns=began_ns)
+            number.give_to(call)
+            return (await call.live()).outcome
+    finally:
+        ready.live = None
+        entered.leave()
+
+
+async def _answered(place: Place, identity: str, ready: Ready, stt: SpeechToText, clock: Clock) -> TelephoneLine:
+    await stt.start()
+    line = await place.line(identity, clock, ready.desk)
+    try:
+        await line.open()
+        await line.connect()
+    except BaseException:
+        await line.close()
+        raise
+    return line
+
+
+def _call(
+    ready: Ready, line: TelephoneLine, stt: SpeechToText, clock: Clock, *, known: bool, began_ns: int
+) -> LiveCall:
+    settings = ready.settings
+    call = LiveCall(
+        new_call_id(clock.wall_ns()),
+        ready.engines,
+        Equipment(
+            line=line,
+            vad=ready.vad,
+            stt=stt,
+            desk=ready.desk,
+            tools=ready.tools,
+            media_during_refer=settings.line_media_during_refer,
+            known=known,
+        ),
+        clock,
+    )
+    page = call.runtime.page
+    call.observers.append(ready.watch.observer(page, allowance_ms=settings.allowance_ms("telephone")))
+    call.observers.append(_Diary(call, clock, began_ns, known=known).observe)
+    return call
+
+
+class _Diary:
+    """What the log says of a call: its id, times and codes, nothing of the caller's."""
+
+    def __init__(self, call: LiveCall, clock: Clock, began_ns: int, *, known: bool) -> None:
+        self._id, self._active_ns, self._greeted = call.call_id, clock.now_ns(), False
+        ringing_ms = (self._active_ns - began_ns) / 1e6
+        how = "rescued" if known else "answered"
+        log.info("call %s %s %.0f ms after its job began", self._id, how, ringing_ms)
+
+    def observe(self, trace: Trace) -> None:
+        """Take one trace of the call."""
+        match trace:
+            case Paged(alarm=alarm):
+                log.error("page %s call %s", alarm, self._id)
+            case StepTaken(step=step) if isinstance(step.event, ev.PlayoutStarted) and not self._greeted:
+                self._greeted = True
+                log.info("call %s first sound %.0f ms after active", self._id, (trace.at_ns - self._active_ns) / 1e6)
+            case CallClosed(outcome=outcome, counts=counts):
+                log.info("call %s closed: %s, %d records", self._id, outcome, counts["records"])
+
+
+def _entered(ready: Ready, room: str) -> Entered:
+    try:
+        return ready.rooms.enter(room)
+    except OSError as error:  # a full disk must not leave a caller ringing
+        log.error("the room cannot be noted (%s): a second job for it would greet again", error.strerror)
+        return Entered(Visit.FIRST)
+
+
+async def _caller(place: Place) -> Any:
+    """Whoever rings; None where nobody came in time."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(CALLER_WITHIN_S):
+            while not place.gone():
+                if found := place.callers():
+                    return found[0]
+                await asyncio.sleep(LOOK_EVERY_S)
+    return None
+
+
+class _Number:
+    """The number goes from the network straight into the record; the log hears only where it could not be had."""
+
+    def __init__(self, place: Place, identity: str) -> None:
+        self._place, self._identity = place, identity
+        self._number: str | None = None
+        self._call: LiveCall | None = None
+
+    async def ask(self) -> None:
+        """Ask the SIP service, while the telephone still rings."""
+        for left in reversed(range(NUMBER_TRIES)):
+            try:
+                self._number = await self._place.number(self._identity)
+            except Exception as error:  # the SDK's own; what it says may hold the identity
+                if not left:
+                    log.warning("the number of a call could not be had (%s)", type(error).__name__)
+                await asyncio.sleep(NUMBER_PAUSE_S)
+            else:
+                self._pass_on()
+                return
+
+    def give_to(self, call: LiveCall) -> None:
+        """The call whose record it belongs to."""
+        self._call = call
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        if self._call is not None and self._number is not None:
+            self._call.note_number(self._number)
+
+
+@asynccontextmanager
+async def _on_the_side(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run something beside the block, for no longer than it lasts. The block's exception comes out as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(work)
+            try:
+                yield
+            finally:
+                task.cancel()
+    except BaseExceptionGroup as group_error:
+        raise group_error.exceptions[0] from None
+
+
+def _said(words: str, level: int = logging.INFO) -> str:
+    log.log(level, "%s", words)
+    return words

@@ -1,0 +1,93 @@
+"""Rooms are used once: a room that has had a call of ours is never greeted again, whoever sends us there.
+
+Each room gets a file on disk before its caller hears a word, made exclusively, and locked for as long as the call's
+process lives: the kernel frees the lock however that process ends. No database is asked. Names are digested, as a room's
+name may hold what was dialled.
+"""
+
+import fcntl
+import hashlib
+import os
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from triage.clock import NS
+
+KEPT_NS = 72 * 3600 * NS
+"""A room's file is kept this long: longer than any call may last."""
+
+
+class Visit(StrEnum):
+    """How a room was found."""
+
+    FIRST = "first"
+    AGAIN = "again"
+    """A call of ours was here, and its process is gone."""
+    TAKEN = "taken"
+    """A process of ours is in it now."""
+
+
+@dataclass
+class Entered:
+    """One process's visit; keep it until the call is over."""
+
+    visit: Visit
+    _handle: int = field(default=-1, repr=False)
+
+    def leave(self) -> None:
+        """Free the lock; the file stays. Idempotent."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+
+class UsedRooms:
+    """The files of one data folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def enter(self, room: str) -> Entered:
+        """Note that we are in this room, durably.
+
+        Raises:
+            OSError: it cannot be noted; nothing is known of the room.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = self._folder / hashlib.sha256(room.encode()).hexdigest()[:32]
+        visit = Visit.FIRST
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except FileExistsError:
+            visit, handle = Visit.AGAIN, os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if visit is Visit.FIRST:
+                _durable(self._folder)
+        except BlockingIOError:
+            os.close(handle)
+            return Entered(Visit.TAKEN)
+        except OSError:
+            os.close(handle)
+            raise
+        return Entered(visit, handle)
+
+    def forget(self, *, wall_ns: int) -> int:
+        """Remove the files of rooms that are long over; returns how many. For the start of a worker."""
+        removed = 0
+        with suppress(OSError):
+            for path in self._folder.iterdir():
+                if wall_ns - path.stat().st_mtime_ns > KEPT_NS:
+                    path.unlink()
+                    removed += 1
+        return removed
+
+
+def _durable(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

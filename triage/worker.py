@@ -1,0 +1,314 @@
+"""`triage worker`: answers telephone calls. LiveKit's AgentServer hands them out; what happens in a call is ours alone.
+
+1. What could send a caller's words elsewhere is off before anything of LiveKit runs (`triage.privacy`).
+2. Settings, desk, script, clips and our key at livekit-server are looked at; what is wrong is one line, and no start.
+3. The process that forks the others is started before our secret is in the environment, where the library puts it.
+4. Processes stand ready with everything loaded; each carries one call (`triage.answering`) and ends.
+5. SIGTERM: no new calls; those in progress have `worker_drain_s`; who is left is brought to a nurse. A second one: at once.
+
+The only module that may import livekit.agents. No AgentSession, no recording, no dev mode: of the library we use the job's
+way to a process, and the room.
+"""
+
+import asyncio
+import functools
+import logging
+import multiprocessing
+import multiprocessing.forkserver
+import multiprocessing.util
+import os
+import signal
+import sys
+from contextlib import suppress
+from typing import Any
+
+import aiohttp
+import psutil
+from livekit import api, rtc
+from livekit.agents import AgentServer, AutoSubscribe, JobContext, JobProcess, JobRequest
+from livekit.agents.worker import WorkerPermissions
+from livekit.protocol import models
+
+from triage import engines, privacy
+from triage.admission import MB, Admission
+from triage.answering import RESCUE, Place, Ready, carry, desk_of, rooms_of, script_of, tools_of
+from triage.bench import line_files, provision
+from triage.bench.line_files import LOOPBACK, Line
+from triage.clock import Clock, stopwatch
+from triage.config import Settings
+from triage.doctor import production_obstacles
+from triage.errors import SettingError, UsageError
+from triage.handoff.desk import FileDesk
+from triage.lines.livekit.headers import caller_number
+from triage.lines.livekit.line import LiveKitLine
+from triage.lines.livekit.signalling import ServerSignalling
+from triage.stages.silero import SileroVoiceActivity
+from triage.watch import Watch
+
+READY = "ready"
+"""Key under which a process keeps what it has loaded."""
+PRELOADED = (
+    "triage.worker",
+    "triage.lines.livekit.line",
+    "triage.stages.pocketsphinx_stt",
+    "livekit.agents.ipc.job_proc_lazy_main",
+    "livekit.agents.ipc._preload",
+    "livekit.agents.ipc._preload_freeze",
+)
+"""Imported once, in the process that forks the others; the last one freezes what was loaded and must stay last."""
+PERMISSIONS = WorkerPermissions(
+    can_publish=True,
+    can_subscribe=True,
+    can_publish_data=True,
+    can_update_metadata=False,
+    can_publish_sources=[models.TrackSource.MICROPHONE],
+)
+"""What our participant may do in a room. Data: room RPCs travel as such."""
+READY_WITHIN_S = 40.0
+"""A process has everything loaded within this, s."""
+GONE_WITHIN_S = 12.0
+"""A process whose call is over has ended within this, s."""
+HAND_OVER = signal.SIGUSR2
+"""Tells a call's process to bring its caller to a nurse."""
+HAND_OVER_S = 14.0
+"""How long that may take before the call is cut, s; LiveKit itself gives it 15."""
+TRIES = 1_000_000
+"""How often livekit-server is tried again: always. A worker that gives up answers nobody when the server is back."""
+
+log = logging.getLogger("triage.worker")
+
+
+def work(settings: Settings, env: dict[str, str]) -> int:
+    """Serve until a signal ends it; returns the exit code. `env`: our environment, replaced by what is left of it.
+
+    Raises:
+        TriageError: something is wrong that is known before the first call.
+    """
+    kept = privacy.pinned(env)
+    os.environ.clear()
+    os.environ.update(kept)
+    line = line_files.opened(settings)
+    privacy.install(sys.stderr, (line.access.api_secret, line.access.redis_password))
+    _checked(settings)
+    asyncio.run(_greeted_by_server(line))
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(PRELOADED))
+    multiprocessing.forkserver.ensure_running()
+    return asyncio.run(_serve(settings, line))
+
+
+def _checked(settings: Settings) -> None:
+    """Everything a call's process will load, once, so that what is wrong is said now."""
+    if settings.profile == "production" and (obstacles := production_obstacles(settings)):
+        raise SettingError(f"setting profile: production is refused: {obstacles[0]} (all: triage doctor)")
+    desk_of(settings)
+    script_of(settings)
+    loaded = engines.load(settings, writer=f"worker-{os.getpid()}", deferred=True)
+    loaded.engines.writer.close()
+    if loaded.warning:
+        log.warning("%s", loaded.warning)
+
+
+async def _greeted_by_server(line: Line) -> None:
+    """Our key is right. A server that is not there is no reason to end: it may come.
+
+    Raises:
+        UsageError: it refuses our key.
+    """
+    client = api.LiveKitAPI(
+        line.api_url,
+        line.access.api_key,
+        line.access.api_secret,
+        timeout=aiohttp.ClientTimeout(total=5.0),
+        failover=False,
+    )
+    try:
+        await client.room.list_rooms(api.ListRoomsRequest(names=["none"]))
+    except api.ServerError as error:
+        if error.status in (401, 403):
+            raise UsageError(
+                f"livekit-server on port {line.ports.server} refuses our key; it was started with other secrets: "
+                "end it and run `triage up`"
+            ) from None
+        log.warning("livekit-server on port %d is not well (%s); going on", line.ports.server, error.code)
+    except (aiohttp.ClientError, TimeoutError):
+        log.warning("livekit-server on port %d does not answer yet; it is tried again and again", line.ports.server)
+    finally:
+        await client.aclose()
+
+
+# --- the worker's own process
+
+
+async def _serve(settings: Settings, line: Line) -> int:
+    rooms_of(settings).forget(wall_ns=Clock().wall_ns())
+    psutil.cpu_percent()
+    admission = Admission(
+        settings, cpu=lambda: psutil.cpu_percent() / 100, free_bytes=lambda: psutil.virtual_memory().available
+    )
+    server = make_server(settings, line, admission)
+    loop = asyncio.get_running_loop()
+    ending = asyncio.Event()
+
+    def asked() -> None:
+        if ending.is_set():
+            _at_once()
+        ending.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked)
+    log.info("worker: %s at %s, %s; %s", settings.line_agent, line.url, settings.profile, admission.headroom(0))
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(server.run(devmode=False))
+        stop = group.create_task(ending.wait())
+        await asyncio.wait((running, stop), return_when=asyncio.FIRST_COMPLETED)
+        if not running.done():
+            await _drained(server, settings)
+            await server.aclose()
+        stop.cancel()
+    log.info("worker: ended")
+    return 0
+
+
+def make_server(settings: Settings, line: Line, admission: Admission) -> AgentServer:
+    """LiveKit's server with every default that matters to us replaced."""
+    server = AgentServer(
+        ws_url=line.url,
+        api_key=line.access.api_key,
+        api_secret=line.access.api_secret,
+        host=LOOPBACK,
+        port=line.ports.worker,
+        http_proxy=None,
+        num_idle_processes=settings.worker_idle_processes,
+        setup_fnc=functools.partial(prewarm, settings),
+        load_fnc=functools.partial(_load, admission),
+        load_threshold=float("inf"),  # `_offered` decides: the library's own count refuses calls that ring together
+        initialize_process_timeout=READY_WITHIN_S,
+        shutdown_process_timeout=GONE_WITHIN_S,
+        session_end_timeout=1.0,
+        job_memory_warn_mb=settings.worker_call_memory_mb * 0.8,
+        job_memory_limit_mb=settings.worker_call_memory_mb,
+        drain_timeout=round(settings.worker_drain_s),
+        max_retry=TRIES,
+        permissions=PERMISSIONS,
+        multiprocessing_context="forkserver",
+        log_level="INFO",
+    )
+    server.rtc_session(entry, agent_name=settings.line_agent, on_request=functools.partial(_offered, server, admission))
+    return server
+
+
+def _load(admission: Admission, server: AgentServer) -> float:
+    admission.measure()
+    return admission.headroom(len(server.active_jobs)).load
+
+
+async def _offered(server: AgentServer, admission: Admission, request: JobRequest) -> None:
+    """Take a call where there is headroom; leave it to another worker where there is none."""
+    found = admission.headroom(len(server.active_jobs))
+    if found.refusal:
+        log.warning("a call is refused: %s; %s", found.refusal, found)
+        await request.reject(terminate=False)
+        return
+    log.info("a call is taken: %s", found)
+    admission.took()
+    try:
+        await request.accept(name="agent")
+    finally:
+        admission.begun()
+
+
+async def _drained(server: AgentServer, settings: Settings) -> None:
+    """Take no more calls; let those in progress end, then bring the rest to a nurse."""
+    log.info("worker: ending; calls in progress: %d", len(server.active_jobs))
+    try:
+        await server.drain()
+    except TimeoutError:
+        pids = [process.pid for process in _call_processes(server)]
+        log.warning("worker: %d calls are left after %.0f s: nurses take over", len(pids), settings.worker_drain_s)
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, HAND_OVER)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HAND_OVER_S):
+                for process in _call_processes(server):
+                    await process.join()
+
+
+def _call_processes(server: AgentServer) -> list[Any]:
+    """The library tells no pids; its pool does (1.8.9, pinned)."""
+    return [process for process in server._proc_pool.processes if process.running_job is not None]
+
+
+def _at_once() -> None:
+    """The second signal: everything ends now; records end with the last thing written."""
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            child.kill()
+    os._exit(1)
+
+
+# --- a call's process
+
+
+def prewarm(settings: Settings, process: JobProcess) -> None:
+    """Load everything that a call needs; runs in each process before it stands ready."""
+    taken_s = stopwatch()
+    signal.signal(HAND_OVER, signal.SIG_IGN)  # until there is a caller to hand over
+    privacy.install()
+    loaded = engines.load(settings, writer=f"call-{os.getpid()}", deferred=True)
+    multiprocessing.util.Finalize(None, loaded.engines.writer.close, exitpriority=1)
+    process.userdata[READY] = Ready(
+        settings=settings,
+        engines=loaded.engines,
+        folder=loaded.folder,
+        rooms=rooms_of(settings),
+        desk=desk_of(settings),
+        vad=SileroVoiceActivity.load(),
+        tools=tools_of(settings),
+        watch=Watch(),
+        script=script_of(settings),
+    )
+    used_mb = psutil.Process().memory_info().rss // MB
+    log.info("a process stands ready: loaded in %.2f s, %d MB", taken_s(), used_mb)
+
+
+async def entry(context: JobContext) -> None:
+    """One job: one call."""
+    ready: Ready = context.proc.userdata[READY]
+    asyncio.get_running_loop().add_signal_handler(HAND_OVER, ready.end)
+    line = line_files.opened(ready.settings)
+    room = context.room
+    signallings: list[ServerSignalling] = []
+
+    async def line_to(caller: str, clock: Clock, desk: FileDesk) -> LiveKitLine:
+        trunk = ""
+        with suppress(UsageError):  # a REFER needs none
+            trunk = await provision.nurse_trunk_id(line)
+        access = line.access
+        signalling = ServerSignalling(
+            line.url, access.api_key, access.api_secret, room.name, trunk, ready.settings.line_nurse_address
+        )
+        signallings.append(signalling)
+        return LiveKitLine(room, caller, signalling=signalling, clock=clock, address_of=desk.uri)
+
+    place = Place(
+        name=context.job.room.name,
+        callers=lambda: [participant for participant in room.remote_participants.values() if _rang(participant)],
+        line=line_to,
+        number=lambda identity: caller_number(room, identity),
+        gone=lambda: not room.isconnected(),
+    )
+    try:
+        await context.connect(auto_subscribe=AutoSubscribe.SUBSCRIBE_NONE)
+        await carry(ready, place, rescue=context.job.metadata == RESCUE)
+    finally:
+        for signalling in signallings:
+            await signalling.close()
+        context.shutdown(reason="call over")
+
+
+def _rang(participant: Any) -> bool:
+    """Came in by a dispatch rule; the nurses that we dial did not."""
+    kind = participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_SIP
+    return bool(kind and participant.attributes.get("sip.ruleID"))
