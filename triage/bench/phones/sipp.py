@@ -14,9 +14,9 @@ from xml.sax.saxutils import quoteattr
 
 TONE = "tone.ul"
 """File that a talking scenario plays; raw u-law, 8 kHz, in the folder that sipp runs in."""
-_US = "<sip:+15550100@[local_ip]:[local_port]>;tag=[pid]c[call_number]"
+_US = "<sip:[number]@[local_ip]:[local_port]>;tag=[pid]c[call_number]"
 _THEM = "<sip:[service]@[remote_ip]:[remote_port]>"
-_CONTACT = "Contact: <sip:+15550100@[local_ip]:[local_port];transport=[transport]>"
+_CONTACT = "Contact: <sip:[number]@[local_ip]:[local_port];transport=[transport]>"
 
 
 @dataclass
@@ -299,16 +299,18 @@ async def run(
     calls: int = 1,
     limit_s: float = 60.0,
     service: str = "+15550199",
+    number: str = "+15550100",
 ) -> Result:
     """Run a scenario to its end: with `remote` it rings there, without it waits to be rung.
 
-    Raises: TimeoutError after `limit_s`.
+    `service` is what it rings, `number` its own. Raises: TimeoutError after `limit_s`.
     """
     script = folder / f"{scenario.name}.xml"
     script.write_text(scenario.xml(), encoding="iso-8859-1")
     errors = folder / f"{scenario.name}.err"
     options = ["-sf", str(script), "-s", service, "-i", "127.0.0.1", "-mi", "127.0.0.1", "-p", str(port)]
     options += ["-mp", str(media_port), "-m", str(calls), "-l", str(calls), "-nostdin", "-nd"]
+    options += ["-key", "number", number]
     options += ["-trace_err", "-error_file", str(errors)]
     child = await asyncio.create_subprocess_exec(
         "sipp", *options, *([f"{remote[0]}:{remote[1]}"] if remote else []), cwd=folder,
