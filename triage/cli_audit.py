@@ -190,12 +190,14 @@ def wipe(
     yes: Annotated[bool, typer.Option("--yes", help="Really do it.")] = False,
     data: DataFolder = None,
 ) -> None:
-    """Remove the demo's record, keys, journals, recordings and summaries for good. Refused outside the demo profile."""
+    """Remove the demo's record, keys, journals, recordings, packets and summaries for good. Refused outside the demo profile."""
+    from triage.handoff.shelf import FOLDER as PACKETS
+
     settings = settings_of(context, data)
     if settings.profile != "demo":
         raise UsageError(f"profile {settings.profile}: a record that is not the demo's is never wiped")
     folder = _folder(settings.data_dir)
-    rooms = (folder.keys, folder.spool, folder.root / "calls")
+    rooms = (folder.keys, folder.spool, folder.root / "calls", folder.root / PACKETS)
     doomed = [*sorted(folder.root.glob("audit.db*")), *(path for path in rooms if path.exists())]
     if not doomed:
         typer.echo(f"nothing to wipe in {folder.root}")

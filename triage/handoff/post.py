@@ -1,10 +1,11 @@
 """Takes the nurse's packet to where it can be claimed, outside the call's loop: the shelf, the operator's own system.
 
-`offer` starts one thread for each place and returns; disk, network and retries happen there, and what became of it is
-told once. A renewed packet makes the older one pointless: its retries end. Nothing here raises into a call or holds one
-up, and a thread that hangs holds up no exit.
+`offer` queues and returns; disk, network and retries are the business of one thread for each place, and what became of a
+packet there is told once. A renewed packet makes the older one pointless: its retries end. Nothing here raises into a
+call or holds one up, and a place that hangs holds up neither the other place nor the exit.
 """
 
+import queue
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -56,69 +57,124 @@ class Delivery:
     """Why not, in fixed wording."""
 
 
+@dataclass(slots=True)
+class _Letter:
+    """One packet on its way to one place."""
+
+    packet: Packet
+    wall_ns: Callable[[], int]
+    report: Callable[[Delivery], None]
+    tries: int = 0
+    code: str = ""
+
+
 class Post:
-    """Delivers packets to every place, each at its own pace."""
+    """Delivers packets to every place, each by a thread of its own. Make it before calls come: starting threads takes ms."""
 
     def __init__(self, places: Sequence[Place]) -> None:
         self.places = tuple(places)
         self._newest: dict[str, int] = {}
         self._lock = threading.Lock()
-        self._closing = threading.Event()
-        self._threads: set[threading.Thread] = set()
+        self._lanes = [_Lane(place, self._superseded) for place in self.places]
+        for lane in self._lanes:
+            lane.start()
 
     def offer(self, packet: Packet, *, wall_ns: Callable[[], int], report: Callable[[Delivery], None]) -> None:
-        """Start delivering. `report` is called once for each place, from another thread. Never waits, never raises.
+        """Have it delivered. `report` is called once for each place, from that place's thread. Never waits, never raises.
 
-        `wall_ns` is asked in that thread.
+        `wall_ns` is asked in that thread, too, for every try.
         """
         with self._lock:
             self._newest[packet.code] = max(packet.version, self._newest.get(packet.code, 0))
             while len(self._newest) > KEPT_CODES:
                 del self._newest[next(iter(self._newest))]
-        for place in self.places:
-            thread = threading.Thread(
-                target=self._deliver, args=(place, packet, wall_ns, report), name=f"packet-{place.name}", daemon=True
-            )
-            self._threads.add(thread)
-            try:
-                thread.start()
-            except RuntimeError:  # the system gives no more threads
-                self._threads.discard(thread)
-                report(Delivery(place.name, packet.version, UNDELIVERED, 0, "no thread"))
+        for lane in self._lanes:
+            lane.letters.put(_Letter(packet, wall_ns, report))
 
     def close(self, within_s: float = 2.0) -> bool:
         """End the retries and wait for tries under way, at most so long; whether all are done. Idempotent."""
-        self._closing.set()
-        for thread in tuple(self._threads):
-            thread.join(within_s / max(1, len(self._threads)))
-        return not any(thread.is_alive() for thread in tuple(self._threads))
+        for lane in self._lanes:
+            lane.end()
+        for lane in self._lanes:
+            lane.join(within_s / len(self._lanes))
+        return not any(lane.is_alive() for lane in self._lanes)
 
-    def _deliver(
-        self, place: Place, packet: Packet, wall_ns: Callable[[], int], report: Callable[[Delivery], None]
-    ) -> None:
-        try:
-            report(self._outcome(place, packet, wall_ns))
-        except Exception:  # whoever wanted to know is gone
-            return
-        finally:
-            self._threads.discard(threading.current_thread())
+    def _superseded(self, packet: Packet) -> bool:
+        with self._lock:
+            return self._newest.get(packet.code, 0) > packet.version
 
-    def _outcome(self, place: Place, packet: Packet, wall_ns: Callable[[], int]) -> Delivery:
-        tries, code = 0, ""
-        for rest_s in (0.0, *place.delays_s):
-            if rest_s and self._closing.wait(rest_s):
-                break
-            if self._newest.get(packet.code, 0) > packet.version:
-                return Delivery(place.name, packet.version, SUPERSEDED, tries, code)
-            tries += 1
+
+class _Lane(threading.Thread):
+    """The way to one place: letters in order; one that was not taken rests, and comes again behind the others."""
+
+    def __init__(self, place: Place, superseded: Callable[[Packet], bool]) -> None:
+        super().__init__(name=f"packet-{place.name}", daemon=True)
+        self.letters: queue.SimpleQueue[_Letter | None] = queue.SimpleQueue()
+        self._place, self._superseded = place, superseded
+        self._resting: dict[threading.Timer, _Letter] = {}
+        self._lock = threading.Lock()
+        self._ending = False
+
+    def run(self) -> None:
+        """Deliver until told to end."""
+        while (letter := self.letters.get()) is not None:
             try:
-                place.deliver(packet, wall_ns=wall_ns())
-            except Undelivered as error:
-                code = error.code
-                if error.lasting:
-                    break
-            except Exception as error:
-                code = type(error).__name__
-            else:
-                return Delivery(place.name, packet.version, DELIVERED, tries)
-        return Delivery(place.name, packet.version, UNDELIVERED, tries, code)
+                if (delivery := self._tried(letter)) is not None:
+                    letter.report(delivery)
+            except Exception:  # whoever wanted to know is gone
+                continue
+
+    def end(self) -> None:
+        """Rest no more: what rests is told as it stands, what has not been tried is tried once."""
+        with self._lock:
+            self._ending = True
+            resting, self._resting = self._resting, {}
+        for timer, letter in resting.items():
+            timer.cancel()
+            self.letters.put(letter)
+        self.letters.put(None)
+
+    def _tried(self, letter: _Letter) -> Delivery | None:
+        """What became of it; None: it rests."""
+        if self._superseded(letter.packet):
+            return self._told(letter, SUPERSEDED)
+        if letter.tries and self._ending:
+            return self._told(letter, UNDELIVERED)
+        letter.tries += 1
+        try:
+            self._place.deliver(letter.packet, wall_ns=letter.wall_ns())
+        except Undelivered as error:
+            letter.code = error.code
+            if error.lasting:
+                return self._told(letter, UNDELIVERED)
+        except Exception as error:
+            letter.code = type(error).__name__
+        else:
+            letter.code = ""
+            return self._told(letter, DELIVERED)
+        return None if self._rests(letter) else self._told(letter, UNDELIVERED)
+
+    def _rests(self, letter: _Letter) -> bool:
+        if letter.tries > len(self._place.delays_s):
+            return False
+        timer = threading.Timer(self._place.delays_s[letter.tries - 1], lambda: self._comes_again(timer))
+        timer.daemon = True
+        with self._lock:
+            if self._ending:
+                return False
+            self._resting[timer] = letter
+        try:
+            timer.start()
+        except RuntimeError:  # the system gives no more threads
+            with self._lock:
+                return self._resting.pop(timer, None) is None
+        return True
+
+    def _comes_again(self, timer: threading.Timer) -> None:
+        with self._lock:
+            letter = self._resting.pop(timer, None)
+        if letter is not None:
+            self.letters.put(letter)
+
+    def _told(self, letter: _Letter, outcome: str) -> Delivery:
+        return Delivery(self._place.name, letter.packet.version, outcome, letter.tries, letter.code)
