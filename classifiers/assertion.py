@@ -47,6 +47,7 @@ _LISTING = frozenset(("or", "nor", "ni", "o", "and", "y", "either"))
 _LIST_REACH = 8
 _NEGATORS = frozenset(("no", "not", "never", "without", "sin", "nunca", "ni", "nor"))
 _BARE_NO = frozenset(("no", "nope", "nah", "negative", "none"))
+_REALLY = frozenset(("really", "particularly", "exactly"))
 _AFTER_NAME = frozenset(
     ["i", "he", "she", "my", "and", "is", "has", "have", "it", "y", "me", "le", "tengo", "tiene", "with", "having"]
 )
@@ -117,7 +118,9 @@ class Context:
     def _is_answer(self, at: int) -> bool:
         """Whether the word at `at` is a "no" that stands for itself: "no, my chest hurts"."""
         tokens = self._tokens
-        return tokens[at].text == "no" and at + 1 < len(tokens) and tokens[at + 1].after_comma
+        if tokens[at].text == "not" and at + 2 < len(tokens) and tokens[at + 1].text in _REALLY:
+            return tokens[at + 2].after_comma
+        return tokens[at].text in _BARE_NO and at + 1 < len(tokens) and tokens[at + 1].after_comma
 
     def _listed(self, at: int) -> bool:
         """Whether a list that began before token `at` goes on with or/and further on in the sentence."""
@@ -188,7 +191,7 @@ class Context:
     def _near(self, kind: str, first: int, last: int) -> bool:
         """Whether a cue of this kind stands in the finding's own segment, outside the finding."""
         segments = {self._segment[first], self._segment[last - 1]}
-        gone = self.kinds.get("gone", ()) if kind == "now" else ()
+        gone = (*self.kinds.get("gone", ()), *self.kinds.get("not_now", ())) if kind == "now" else ()
         return any(
             self._segment[span.first] in segments
             and not (first <= span.first and span.last <= last)
@@ -222,7 +225,11 @@ class Context:
         found: set[str] = set()
         if self._negated(first, last):
             found.add("negated")
-        now = self._near("now", first, last) or any(span.first >= last for span, _ in self.kinds.get("returns", ()))
+        over = [span for span, _ in self.kinds.get("not_now", ())]
+        now = self._near("now", first, last) or any(
+            span.first >= last and not any(o.overlaps(span.first, span.last) for o in over)
+            for span, _ in self.kinds.get("returns", ())
+        )
         for kind in ("past", "gone", "chronic"):
             if not now and self._near(kind, first, last):
                 found.add(kind)

@@ -20,6 +20,8 @@ from classifiers.tokens import Token, tokenise, without_double_negation
 WINDOW, OVERLAP = 160, 40
 """Tokens per window of a long text, and how many two neighbours share."""
 YEARS = (1930, 2035)
+DECADES = (40, 100)
+"""Years as people shorten them: "in ninety-eight"."""
 _DOUBT = frozenset(("hypothetical", "gone", "chronic"))
 """What leaves a finding doubtful rather than denied."""
 _LONG_OVER = frozenset(("past", "chronic", "other"))
@@ -240,7 +242,13 @@ class RuleCall:
             return (True, Span(last, last + 1)) if last >= 0 and tokens[last].text in _CLOSING_YES else None
         first = min((*yes, *no), key=lambda s: (s.first, s.first - s.last))
         plain = [span for span, row in context.kinds.get("affirm", ()) if not row.get("whole")]
+        firm = {span for span, row in context.kinds.get("affirm", ()) if row.get("firm")}
+        if first in firm:
+            return True, first
         second = next((s for s in (*yes, *no) if s.first == first.last and (s in yes) != (first in yes)), None)
+        if second is not None and first in no and tokens[second.first].text == "a" and second.last < len(tokens):
+            going_on = tokens[second.last].after_break or tokens[second.last].text in _GOING_ON
+            second = second if going_on else None  # "no, a little washed out" is no yes
         if second is not None and second in yes and second not in plain:
             second = None  # "no, worse" is no yes
         if second is not None:
@@ -452,7 +460,7 @@ def _spelled(tokens: Sequence[Token]) -> list[Match]:
     return found
 
 
-_GOING_ON = frozenset(("and", "but", "y", "pero", "because", "since"))
+_GOING_ON = frozenset(("and", "but", "y", "pero", "because", "since", "when", "on", "in", "of", "yes", "if", "after"))
 _TURNING = frozenset(("but", "well", "actually", "except", "though", "pero", "bueno", "maybe", "now"))
 
 
@@ -460,6 +468,7 @@ def _given(numbers: Sequence[Number]) -> list[Match]:
     """Numbers as classes that phrases may ask for."""
     given = [Match("<num>", n.first, n.last) for n in numbers]
     given += [Match("<many>", n.first, n.last) for n in numbers if _MANY <= n.readings[0] < YEARS[0]]
+    given += [Match("<decade>", n.first, n.last) for n in numbers if DECADES[0] <= n.readings[0] < DECADES[1]]
     low, high = YEARS
     given += [Match("<longnum>", n.first, n.last) for n in numbers if n.last - n.first >= _LONG_NUMBER]
     return given + [Match("<year>", n.first, n.last) for n in numbers if any(low <= r <= high for r in n.readings)]
