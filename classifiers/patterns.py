@@ -295,7 +295,7 @@ class Book:
             if group not in self._groups:
                 self._groups.add(group)
                 for option in options:
-                    if option:
+                    if option and option[-1][1]:  # what ends in a gap is found nowhere
                         self._insert(group, option)
         if self._readings or self._strangers:
             self._readings, self._strangers = {}, {}
@@ -329,6 +329,12 @@ class Book:
             self._prefixes[atom[:-1]] = atom
             self._shortest = min(self._shortest, len(atom) - 1)
         self._known.add(atom)
+
+    @staticmethod
+    def written() -> None:
+        """Forget what only serves the reading of rule files; call it when all are read."""
+        _flat.cache_clear()
+        _atoms.cache_clear()
 
     def spell(self, word: str) -> None:
         """Let `word` also be recognised with one letter wrong, missing, too many or swapped, where that is no word of ours."""

@@ -247,6 +247,7 @@ def load_rulebook(texts: Mapping[str, str] | None = None) -> Rulebook:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise RuleFileError(f"{file}: {entry}: {error!r}") from error
 
+    book.written()
     missing = [c.value for c in Category if c not in categories] + [v.value for v in Level if v not in level_rank]
     if missing:
         raise RuleFileError(f"categories.toml: no row for {', '.join(missing)}")
