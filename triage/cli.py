@@ -22,7 +22,7 @@ from triage.bench.sip_bench import sip_bench
 from triage.cli_audit import audit_app
 from triage.cli_line import line_app, up
 from triage.cli_nurse import nurse_app
-from triage.cli_worker import worker
+from triage.cli_worker import keeper, worker
 from triage.errors import AssetError, SettingError, TriageError, UsageError
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ app.add_typer(nurse_app)
 app.command()(up)
 app.command()(sip_bench)
 app.command()(worker)
+app.command()(keeper)
 
 
 @dataclass

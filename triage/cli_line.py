@@ -90,12 +90,14 @@ def status(context: typer.Context, data: DataFolder = None) -> None:
             ("redis", f"{ports.redis}", await probes.redis_answers(ports.redis, line.access.redis_password)),
             ("livekit-server", f"{ports.server}", await probes.http_answers(ports.server)),
             (settings.line_sip, f"{ports.sip}/udp", await probes.sip_answers(ports.sip)),
+            ("keeper", "", await probes.keeper_beats(settings.data_dir)),
             ("worker", f"{ports.worker}", await probes.http_answers(ports.worker)),
         ]
 
     answers = asyncio.run(ask())
     for name, port, answered in answers:
-        typer.echo(f"{name:<16}{'up' if answered else 'no answer':<11}{line_files.LOOPBACK}:{port}")
+        where = f"{line_files.LOOPBACK}:{port}" if port else str(settings.data_dir)
+        typer.echo(f"{name:<16}{'up' if answered else 'no answer':<11}{where}")
     lacking: tuple[str, ...] = ("livekit-server cannot be asked",)
     if answers[1][2]:
         lacking = asyncio.run(provision.missing(settings, line))

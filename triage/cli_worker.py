@@ -1,6 +1,7 @@
 """`triage worker` and `triage keeper`: the two programs that carry calls and finish their records."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -20,3 +21,13 @@ def worker(context: typer.Context, data: DataFolder = None) -> None:
     from triage.worker import work
 
     raise typer.Exit(work(settings, dict(os.environ)))
+
+
+def keeper(context: typer.Context, data: DataFolder = None) -> None:
+    """Write the summary of every call that has ended; one keeper for each data folder."""
+    from triage import privacy
+    from triage.keeping import keep
+
+    settings = settings_of(context, data)
+    privacy.install(sys.stderr)
+    raise typer.Exit(keep(settings))

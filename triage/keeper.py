@@ -32,6 +32,8 @@ class Summarised:
     call_id: str
     path: Path
     summary: Summary
+    waited_ns: int = 0
+    """From the sealed record to the written summary."""
 
 
 class Keeper:
@@ -49,6 +51,8 @@ class Keeper:
         self._now_ns, self._wall_ns = now_ns, wall_ns
         self.failed = 0
         """Jobs of the last round that did not work out."""
+        self.troubles: dict[str, str] = {}
+        """Call to kind of error, of those."""
 
     def work(self) -> list[Summarised]:
         """Write every summary that is due; returns what was written.
@@ -59,7 +63,7 @@ class Keeper:
             StoreFailed: the store cannot be used at all.
         """
         store = SqliteStore(self._folder.database)
-        self.failed = 0
+        self.failed, self.troubles = 0, {}
         try:
             outbox = Outbox(store)
             done = []
@@ -68,8 +72,9 @@ class Keeper:
                     if (written := self._summarise(store, job)) is not None:
                         done.append(written)
                     outbox.done(job.id, at_ns=self._wall_ns())
-                except (AuditError, StorageError):
+                except (AuditError, StorageError) as error:
                     self.failed += 1
+                    self.troubles[job.call] = type(error).__name__
                     outbox.failed(job.id, retry_ns=self._wall_ns() + RETRY_NS)
             return done
         finally:
@@ -89,7 +94,7 @@ class Keeper:
         path = self._write(job.call, summary)
         segment.append(Stage.SUMMARY, summary.payload(), turn=0, monotonic_ns=self._now_ns(), wall_ns=self._wall_ns())
         segment.close(monotonic_ns=self._now_ns(), wall_ns=self._wall_ns())
-        return Summarised(job.call, path, summary)
+        return Summarised(job.call, path, summary, self._wall_ns() - (job.ready_ns or self._wall_ns()))
 
     def _write(self, call: str, summary: Summary) -> Path:
         """The page itself, beside the call's other files; readable by the owner only.

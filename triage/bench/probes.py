@@ -2,9 +2,12 @@
 
 import asyncio
 import secrets
+from pathlib import Path
 from typing import Any
 
 from triage.bench.line_files import LOOPBACK
+from triage.clock import Clock
+from triage.heartbeat import beats
 
 ANSWER_S = 2.0
 """No answer within this is a no, s."""
@@ -49,6 +52,11 @@ async def sip_answers(port: int) -> bool:
         return False
     finally:
         transport.close()
+
+
+async def keeper_beats(data_dir: Path) -> bool:
+    """The keeper of this data folder finishes its rounds."""
+    return beats(data_dir, wall_ns=Clock().wall_ns())
 
 
 class _Ear(asyncio.DatagramProtocol):

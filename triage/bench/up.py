@@ -5,7 +5,6 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 
 from triage.bench import line_files, probes, provision
@@ -24,13 +23,10 @@ WORKER_UP_S = 60.0
 """A worker has loaded its models within this, s."""
 SIP_GRACE_S = 5.0
 """The SIP service says goodbye to the calls that are left within this, s. The worker's have ended by then."""
-DRAIN_S = 60.0
-"""How long the end of the line waits for calls in progress, s."""
-
-
-def has_worker() -> bool:
-    """Whether this installation can answer calls."""
-    return find_spec("triage.worker") is not None
+KEEPER_GRACE_S = 10.0
+"""The keeper writes the summaries that are due within this, s."""
+HAND_OVER_S = 20.0
+"""Beyond `worker_drain_s`: callers who are left then have been brought to a nurse within this, s."""
 
 
 def line_to_ring(settings: Settings, line: Line) -> str:
@@ -78,10 +74,8 @@ def supervisor(
     programs = engine_programs(line, engines, env)
     if not only_engines:
         programs.append(sip_program(settings, line, env, config))
-        if has_worker():
-            programs.append(worker_program(settings, line, env, config))
-        else:
-            say("this version has no worker: telephones ring, and nobody answers them")
+        programs.append(keeper_program(settings, env, config))
+        programs.append(worker_program(settings, line, env, config))
     return Supervisor(line, programs, after_engines=after_engines, say=say)
 
 
@@ -127,6 +121,18 @@ def sip_program(settings: Settings, line: Line, env: Mapping[str, str], config: 
     return Program("livekit-sip", argv, bare, probe, where, grace_s=SIP_GRACE_S)
 
 
+def keeper_program(settings: Settings, env: Mapping[str, str], config: Path | None) -> Program:
+    """What writes the summaries; it ends after the worker's last call, and finishes what is due."""
+    return Program(
+        name="keeper",
+        argv=ours("keeper", settings, config),
+        env=own_environment(env),
+        probe=partial(probes.keeper_beats, settings.data_dir),
+        where=str(settings.data_dir),
+        grace_s=KEEPER_GRACE_S,
+    )
+
+
 def worker_program(settings: Settings, line: Line, env: Mapping[str, str], config: Path | None) -> Program:
     """What answers the calls; it ends when its calls have ended."""
     return Program(
@@ -136,7 +142,7 @@ def worker_program(settings: Settings, line: Line, env: Mapping[str, str], confi
         probe=partial(probes.http_answers, line.ports.worker),
         where=f"{LOOPBACK}:{line.ports.worker}",
         up_within_s=WORKER_UP_S,
-        grace_s=DRAIN_S,
+        grace_s=settings.worker_drain_s + HAND_OVER_S,
     )
 
 

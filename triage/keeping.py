@@ -1,0 +1,177 @@
+"""`triage keeper`: the keeper's work in a process of its own, so that a summary exists soon after every hang-up.
+
+1. One keeper per data folder: a lock says so, and the kernel frees it however the keeper ends.
+2. Every round: what is due in the outbox is written; now and then journals of writers that died join the store.
+3. A store that is locked, full or gone is said once, and tried again for as long as it takes.
+4. SIGTERM or Ctrl-C: what is due now is still written, then it ends. A second one: at once.
+
+Whether it works is seen from outside by its heartbeat: a file, written anew after every round that reached its end.
+"""
+
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from audit.errors import AuditError
+from audit.folder import AuditFolder
+from audit.spool import join_spool
+from audit.store import SqliteStore
+from audit.writer import AuditWriter
+from triage import engines, heartbeat
+from triage.clock import NS, Clock
+from triage.config import Settings
+from triage.errors import StorageError, TriageError, UsageError
+from triage.keeper import Keeper
+
+EVERY_S = 0.3
+"""From the end of one round to the next, s."""
+JOIN_EVERY_S = 2.0
+"""Journals of the dead are looked for so often, s."""
+LAST_ROUNDS = 20
+"""Rounds at the end, at most: each writes up to ten summaries."""
+LOCK = "keeper.lock"
+
+log = logging.getLogger("triage.keeper")
+
+
+def keep(settings: Settings) -> int:
+    """Work until a signal ends it; returns the exit code.
+
+    Raises:
+        TriageError: another keeper works on this folder, or the folder or its keys cannot be used.
+    """
+    if warning := engines.keys(settings):
+        log.warning("%s", warning)
+    with _alone(settings.data_dir):
+        return asyncio.run(_Service(settings).run())
+
+
+class _Service:
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._folder = AuditFolder(settings.data_dir)
+        self._writer: AuditWriter | None = None
+        self._file: int | None = None
+        """Number of the database's file, to see when it was replaced."""
+        self._told: dict[str, str] = {}
+        self._trouble = ""
+        self._asked = asyncio.Event()
+
+    async def run(self) -> int:
+        clock, loop = Clock(), asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._end)
+        log.info("keeper: working on %s", self._settings.data_dir)
+        rounds, joins_at = 0, 0.0
+        try:
+            while not self._asked.is_set():
+                joins = loop.time() >= joins_at
+                joins_at = loop.time() + JOIN_EVERY_S if joins else joins_at
+                await asyncio.to_thread(self._round, clock, joins)
+                rounds += 1
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(EVERY_S):
+                        await self._asked.wait()
+            for _ in range(LAST_ROUNDS):  # calls that ended a moment ago
+                if not await asyncio.to_thread(self._round, clock, True):
+                    break
+        finally:
+            self._close()
+            heartbeat.stop(self._settings.data_dir)
+        log.info("keeper: ended after %d rounds", rounds)
+        return 0
+
+    def _end(self) -> None:
+        if self._asked.is_set():
+            os._exit(1)
+        self._asked.set()
+
+    def _round(self, clock: Clock, joins: bool) -> int:
+        """Write what is due; returns how many summaries. Never raises for what may pass."""
+        try:
+            written = self._written(clock, joins)
+        except (AuditError, TriageError, OSError) as error:
+            self._say(f"{type(error).__name__}: {_reason(error)}")
+            self._close()
+            return 0
+        self._say("")
+        with suppress(OSError):  # seen from outside as a heart that stands still
+            heartbeat.beat(self._settings.data_dir)
+        return written
+
+    def _written(self, clock: Clock, joins: bool) -> int:
+        if joins:
+            self._join()
+        writer = self._opened()
+        keeper = Keeper(self._folder, writer, now_ns=clock.now_ns, wall_ns=clock.wall_ns)
+        done = keeper.work()
+        for one in done:
+            self._told.pop(one.call_id, None)
+            log.info("call %s: summary written %.1f s after its record was sealed", one.call_id, one.waited_ns / NS)
+        for call, kind in keeper.troubles.items():
+            if self._told.get(call) != kind:
+                self._told[call] = kind
+                log.error("call %s: no summary yet (%s); it is tried again", call, kind)
+        return len(done)
+
+    def _join(self) -> None:
+        store = SqliteStore(self._folder.database)
+        try:
+            for joined in join_spool(store, self._folder.spool):
+                log.warning("%d records of a writer that died joined the store", joined.rows)
+                if joined.damaged:
+                    log.error("a journal is damaged in %d places: %s", len(joined.damaged), joined.path)
+        finally:
+            store.close()
+
+    def _opened(self) -> AuditWriter:
+        """The writer of the last segments, on the store as it is now."""
+        if self._writer is not None and self._file != _file_number(self._folder.database):
+            self._close()
+        if self._writer is None:
+            self._writer = self._folder.open_writer(f"keeper-{os.getpid()}", inline=True)
+            self._file = _file_number(self._folder.database)
+        return self._writer
+
+    def _close(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
+
+    def _say(self, trouble: str) -> None:
+        """Once when it begins (or changes), once when it is over."""
+        if trouble and trouble != self._trouble:
+            log.error("keeper: %s; tried again", trouble)
+        elif self._trouble and not trouble:
+            log.info("keeper: works again")
+        self._trouble = trouble
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    try:
+        lock = (folder / LOCK).open("a")
+    except OSError as error:
+        raise StorageError(f"{folder}: {error.strerror}; mend it or name another folder with --data") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UsageError(f"a keeper works on {folder} already; end it, or use another --data") from error
+        yield
+
+
+def _file_number(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, AuditError | TriageError) else getattr(error, "strerror", "") or ""
