@@ -61,6 +61,8 @@ class Place:
     """The room of one call, and what can be asked there. From LiveKit; a test brings its own."""
 
     name: str
+    enter: Callable[[], Awaitable[None]]
+    """Connect to the room."""
     callers: Callable[[], Sequence[Any]]
     """Participants whose call came in by a dispatch rule: `identity`, `attributes`."""
     line: Callable[[str, Clock, FileDesk], Awaitable[TelephoneLine]]
@@ -90,7 +92,8 @@ class Ready:
     def recogniser(self, clock: Clock) -> SpeechToText:
         """A recogniser for one caller."""
         if self.settings.stt == "scripted":
-            return RecitingSpeechToText(self.script)
+            # Read anew for each call: a bench gives its next caller other words without a restart.
+            return RecitingSpeechToText(script_of(self.settings) if self.settings.stt_script else self.script)
         return PocketsphinxSpeechToText(busy=clock.busy_hook("recogniser"))
 
     def end(self) -> None:
@@ -155,38 +158,66 @@ async def carry(ready: Ready, place: Place, *, rescue: bool = False) -> str:
     try:
         if entered.visit is Visit.TAKEN and not rescue:
             return _said("a room that has its agent: left to that one")
-        caller = await _caller(place)
-        if caller is None:
-            return _said("a room without a caller: left")
-        if ready.settings.profile in IN_EARNEST and is_marked(caller.attributes):
-            return _said(f"a call of the bench under the profile {ready.settings.profile}: not answered", logging.ERROR)
-        number = _Number(place, caller.identity)
-        async with _on_the_side(number.ask()):
-            stt = ready.recogniser(clock)
-            try:
-                line = await _answered(place, caller.identity, ready, stt, clock)
-            except StageError as error:
-                await stt.close()
-                return _said(f"a call that was not answered: {error}", logging.WARNING)
-            known = rescue or entered.visit is not Visit.FIRST
-            call = ready.live = _call(ready, line, stt, clock, known=known, began_ns=began_ns)
-            number.give_to(call)
-            return (await call.live()).outcome
+        stt = ready.recogniser(clock)
+        try:
+            caller = await _found(place, stt)
+            if caller is None:
+                return _said("a room without a caller: left")
+            if ready.settings.profile in IN_EARNEST and is_marked(caller.attributes):
+                words = f"a call of the bench under the profile {ready.settings.profile}: not answered"
+                return _said(words, logging.ERROR)
+            number = _Number(place, caller.identity)
+            async with _on_the_side(number.ask()):
+                line = await _answered(place, caller.identity, ready, clock)
+                if line is None:
+                    return _said("a call that nobody answered in time, or that was given up", logging.WARNING)
+                known = rescue or entered.visit is not Visit.FIRST
+                call = ready.live = _call(ready, line, stt, clock, known=known, began_ns=began_ns)
+                number.give_to(call)
+                return (await call.live()).outcome
+        finally:
+            await stt.close()
     finally:
         ready.live = None
         entered.leave()
 
 
-async def _answered(place: Place, identity: str, ready: Ready, stt: SpeechToText, clock: Clock) -> TelephoneLine:
-    await stt.start()
+async def _found(place: Place, stt: SpeechToText) -> Any:
+    """The caller, once the recogniser is ready too; None where nobody came.
+
+    Raises:
+        StageError: the recogniser cannot start; who rings goes back to the carrier.
+    """
+    async with asyncio.TaskGroup() as group:
+        starting = group.create_task(_outcome(stt.start()))
+        await place.enter()
+        caller = await _caller(place)
+        if (error := await starting) is not None:
+            raise error
+    return caller
+
+
+async def _answered(place: Place, identity: str, ready: Ready, clock: Clock) -> TelephoneLine | None:
+    """The line, once its caller can hear us; None where they were gone before."""
     line = await place.line(identity, clock, ready.desk)
     try:
         await line.open()
         await line.connect()
+    except StageError:
+        await line.close()
+        return None
     except BaseException:
         await line.close()
         raise
     return line
+
+
+async def _outcome(work: Awaitable[None]) -> StageError | None:
+    try:
+        await work
+    except StageError as error:
+        return error
+    return None
 
 
 def _call(
