@@ -258,6 +258,10 @@ def whole_line(folder: Path, ladder: Ladder | None = None, *, seed: int = 1, **s
             network.stand_for(running.port)
             running.nurses()
             running.begin()
+            limit = time.perf_counter() + UP_WITHIN_S
+            while running.log("worker").count("stands ready") < made.worker_idle_processes:
+                assert time.perf_counter() < limit, _logs(folder)
+                time.sleep(0.05)  # noqa: TID251 programs outside our clocks
             yield running
     finally:
         _end(process)
