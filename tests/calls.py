@@ -47,6 +47,7 @@ from triage.dialogue.interview import OPENING, Book
 from triage.dialogue.scripted import ScriptedInterviewer
 from triage.errors import Unavailable
 from triage.handoff.desk import FileDesk, Target
+from triage.handoff.post import Post
 from triage.keeper import Keeper, Summarised
 from triage.lines.impairments import Impairments
 from triage.lines.nurse_phones import NursePhone
@@ -317,6 +318,7 @@ class Call:
     tools: FakeTools | None = None
     vad: Callable[[], VoiceActivity] = SileroVoiceActivity.load
     line: "type[NotedLine] | None" = None
+    post: Post | None = None
     writer: str = "test"
     """Calls in one folder need different ones."""
     virtual: bool = True
@@ -359,6 +361,7 @@ class Call:
                 writer=writer,
                 book=BOOK,
                 alarm=alarm,
+                post=self.post,
             ),
             Equipment(
                 line=line,

@@ -1,6 +1,8 @@
 """Promise: the nurse reads the caller's own words before saying hello, under a code that gives nothing away, and every time is sourced."""
 
+import asyncio
 import json
+import threading
 
 import pytest
 
@@ -9,8 +11,9 @@ from fsm import events as ev
 from fsm.states import Reason, RungKind
 from tests.calls import CHEST, CLIPS, Call, Living, Rung, answers, leaves, rules, rung, says
 from triage.demo.patient import Cue
+from triage.handoff.post import Post, Undelivered
 from triage.lines.nurse_phones import Behaviour, NursePhone
-from triage.ports import RATE
+from triage.ports import RATE, Packet
 from triage.tools import FakeTools
 from triage.trace import CallbackOpened, HandoffClock, PacketMade, Said, StepTaken
 
@@ -254,3 +257,54 @@ def test_who_declined_the_record_can_still_be_rung_back() -> None:
     written = [p["packet"] for p in call.payloads("handoff") if p["event"] == "packet"]
     assert "withheld" in json.dumps(written)
     assert NUMBER in call.packets[-1].situation["caller's number"] and NUMBER not in json.dumps(written)
+
+
+# --- packets leave the process
+
+
+class Door:
+    """A place for packets that answers in turn; then it takes them."""
+
+    def __init__(self, *answers: Exception) -> None:
+        self.name, self.delays_s = "door", (0.01, 0.01)
+        self.answers, self.taken = list(answers), threading.Event()
+
+    def deliver(self, packet: Packet, *, wall_ns: int) -> None:
+        if self.answers:
+            raise self.answers.pop(0)
+        self.taken.set()
+
+
+def urgent_call(door: Door) -> Rung:
+    """An urgent call in real time, as the post has threads of its own; hung up after a second."""
+
+    async def story(living: Living) -> None:
+        living.call.runtime.tell(urgent(living.clock.now_ns()))
+        await asyncio.sleep(0.3)
+
+    return Call(script=[leaves(1.0)], phones=SILENT, post=Post([door]), virtual=False).ring(story)
+
+
+def deliveries(call: Rung) -> list[tuple[str, int]]:
+    return [(p["outcome"], p.get("tries", 0)) for p in call.payloads("handoff") if p["event"] == "packet_posted"]
+
+
+def test_a_packet_that_was_taken_is_on_record_and_pages_nobody() -> None:
+    call = urgent_call(Door(Undelivered("http 500")))
+    assert deliveries(call) == [("delivered", 2)]
+    assert "packet_undelivered" not in call.pages
+
+
+def test_a_packet_that_no_try_delivers_pages_and_is_on_record_with_the_reason() -> None:
+    call = urgent_call(Door(*(Undelivered("http 503") for _ in range(9))))
+    assert deliveries(call) == [("undelivered", 3)] and call.pages.count("packet_undelivered") == 1
+    (written,) = [p for p in call.payloads("handoff") if p["event"] == "packet_posted"]
+    assert written["code"] == "http 503" and written["place"] == "door"
+
+
+def test_what_is_not_decided_when_the_record_ends_says_so_and_goes_on() -> None:
+    door = Door(Undelivered("http 500"))
+    door.delays_s = (3.0,)
+    call = urgent_call(door)
+    assert deliveries(call) == [("pending", 0)]
+    assert door.taken.wait(5)

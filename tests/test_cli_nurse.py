@@ -1,0 +1,135 @@
+"""Promise: a nurse opens a caller's packet by its code alone and reads it at once; every mistake is one line; the list names nobody."""
+
+import os
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from audit.access import AccessLog
+from audit.chain import callback_task
+from audit.folder import AuditFolder
+from audit.store import SqliteStore
+from tests.handoff.test_desk import PACKET
+from tests.test_cli import Told
+from triage.cli import main
+from triage.cli_audit import wall_now_ns
+from triage.cli_nurse import nurse_app
+from triage.config import load
+from triage.handoff.desk import shelf_of
+
+Triage = Callable[..., Told]
+MINUTE_NS = 60 * 1_000_000_000
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> AuditFolder:
+    """A data folder with one packet on its shelf."""
+    folder = AuditFolder(tmp_path)
+    folder.keyring().ensure()
+    SqliteStore(folder.database).close()
+    packet = replace(
+        PACKET,
+        made_ns=wall_now_ns() - MINUTE_NS,
+        situation={"why": "nurse now: chest", "caller's words": '"[red]my chest\x1b[2J" (turn 2)'},
+    )
+    shelf_of(load(env={}, data=tmp_path), folder.keyring().public_key()).deliver(packet, wall_ns=packet.made_ns)
+    return folder
+
+
+@pytest.fixture
+def triage(folder: AuditFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Triage:
+    """Run one command on that folder."""
+    monkeypatch.setenv("COLUMNS", "90")
+
+    def run(*arguments: str) -> Told:
+        monkeypatch.setattr("sys.argv", ["triage", "--data", str(folder.root), *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        told = capsys.readouterr()
+        return int(ended.value.code or 0), told.out, told.err
+
+    return run
+
+
+def test_a_packet_shows_who_claims_it_and_the_callers_own_words(triage: Triage, folder: AuditFolder) -> None:
+    code, out, _ = triage("nurse", "open", PACKET.code, "--who", "Ana Ruiz")
+    assert code == 0
+    assert "CLAIMED BY ANA RUIZ" in out and "NURSE NOW" in out and PACKET.call_id in out and "1 min 0 s ago" in out
+    with closing(SqliteStore(folder.database)) as store:
+        (reading,) = AccessLog(store).readings()
+    assert (reading.who, reading.what, reading.purpose) == ("Ana Ruiz", "packet", "hand-off")
+
+
+def test_what_was_said_is_text_and_neither_markup_nor_an_order_to_the_terminal(triage: Triage) -> None:
+    _, out, _ = triage("nurse", "open", PACKET.code)
+    assert '"[red]my chest [2J" (turn 2)' in out and "\x1b[2J" not in out
+
+
+def test_the_second_nurse_reads_it_too_and_sees_who_was_first(triage: Triage) -> None:
+    triage("nurse", "open", PACKET.code, "--who", "ana")
+    code, out, _ = triage("nurse", "open", PACKET.code, "--who", "ben", "--purpose", "took over")
+    assert code == 0 and "CLAIMED BY ANA" in out and "before you" in out and "claim 2 of this call" in out
+    assert "recorded: ben" in out and "took over" in out
+    assert "CLAIMED BY ANA" in triage("nurse", "open", PACKET.code, "--who", "ana")[1]
+
+
+def test_a_wrong_or_expired_code_is_one_line(
+    triage: Triage, folder: AuditFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, err = triage("nurse", "open", "guessed-guessed")
+    assert (code, out) == (2, "") and err.count("\n") == 1
+    assert "no packet with this code" in err and "24 h" in err and "guessed" not in err
+    monkeypatch.setenv("TRIAGE_NURSE_PACKET_H", "0.1")
+    late = shelf_of(load(env={}, data=folder.root), folder.keyring().public_key())
+    late.deliver(replace(PACKET, code="old", made_ns=wall_now_ns() - 7 * MINUTE_NS), wall_ns=wall_now_ns())
+    assert triage("nurse", "open", "old")[0] == 2
+
+
+def test_without_the_readers_key_nothing_opens(triage: Triage, folder: AuditFolder) -> None:
+    os.remove(folder.keys / "reader.private")
+    code, out, err = triage("nurse", "open", PACKET.code)
+    assert code != 0 and out == "" and "reader.private" in err and err.count("\n") == 1
+
+
+def test_before_the_first_call_there_is_nothing_to_open(tmp_path: Path, triage: Triage) -> None:
+    code, _, err = triage("--data", str(tmp_path / "none"), "nurse", "callbacks")
+    assert code == 2 and "no record" in err
+
+
+def test_the_list_puts_overdue_first_and_names_nobody(triage: Triage, folder: AuditFolder) -> None:
+    assert triage("nurse", "callbacks")[1] == "nobody waits for a call-back\n"
+    now = wall_now_ns()
+    with closing(SqliteStore(folder.database)) as store:
+        for n, due in enumerate((now + 90 * MINUTE_NS, now - 5 * MINUTE_NS, now + 10 * MINUTE_NS)):
+            task = callback_task(f"call-{n}", reason="urgent_hangup", level="nurse_now", opened_ns=1, due_ns=due)
+            store.append([task])
+    code, out, _ = triage("nurse", "callbacks")
+    assert code == 0 and out.endswith("3 open, 1 overdue\n")
+    assert [out.index(f"call-{n}/0") for n in (1, 2, 0)] == sorted(out.index(f"call-{n}/0") for n in (1, 2, 0))
+    assert "5 min 0 s OVERDUE" in out and "in 1 h 29 min" in out and "nobody" in out
+
+
+def test_a_call_back_done_leaves_the_list_and_stands_in_the_log(triage: Triage, folder: AuditFolder) -> None:
+    with closing(SqliteStore(folder.database)) as store:
+        store.append([callback_task("call-1", reason="urgent", level="", opened_ns=1, due_ns=2)])
+    assert triage("nurse", "callbacks", "--done", "call-1", "--who", "ana") == (
+        0,
+        "recorded: ana rang back call call-1\n",
+        "",
+    )
+    assert "nobody waits" in triage("nurse", "callbacks")[1]
+    code, _, err = triage("nurse", "callbacks", "--done", "call-1", "--who", "ben")
+    assert code == 2 and "by ana" in err
+    assert triage("nurse", "callbacks", "--done", "elsewhere")[0] == 2
+    assert triage("nurse", "callbacks", "--done", "a", "--open", "b")[0] == 2
+    with closing(SqliteStore(folder.database)) as store:
+        assert [(r.who, r.what) for r in AccessLog(store).readings()] == [("ana", "callback done")]
+
+
+def test_help_says_that_opening_is_a_claim() -> None:
+    told = CliRunner().invoke(nurse_app, ["open", "--help"])
+    assert told.exit_code == 0 and "recorded first" in told.output
