@@ -34,7 +34,7 @@ _NOUN_RUN = 8
 _LEAST_SPELT = 7
 """Shorter words are too near to other words to be corrected."""
 _NO_PREFIX = 99
-_MOST_STRANGERS = 8_192
+MOST_STRANGERS = 8_192
 """Words outside the book whose reading is kept; beyond, all of these are forgotten."""
 
 _INLINE = 2
@@ -364,6 +364,11 @@ class Book:
         """Every name that can be found, classes included."""
         return {name for node in self._nodes() for name in (*node.names, *node.classes)}
 
+    @property
+    def words_kept(self) -> int:
+        """Words and classes whose reading is at hand; at most all of the book and MOST_STRANGERS others."""
+        return len(self._readings) + len(self._strangers)
+
     # --- what a word is on its own
 
     def _read_word(self, word: str) -> _Reading:
@@ -382,7 +387,7 @@ class Book:
         if word in self._known:
             self._readings[word] = reading
         else:
-            if len(self._strangers) >= _MOST_STRANGERS:
+            if len(self._strangers) >= MOST_STRANGERS:
                 self._strangers.clear()
             self._strangers[word] = reading
         return reading

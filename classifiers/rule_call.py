@@ -425,9 +425,18 @@ class RuleCall:
                 found.append(Candidate(flag.level, flag.category, f"again:{code}", self._here.get(code)))
         return found
 
+    def facts(self) -> set[str]:
+        """Every name that a condition may hold by (`holds`): what is not among these need not be asked."""
+        facts = {code for code, assertion in self.findings if assertion == "present"} | self.qualifiers.keys()
+        if self._doubts:
+            facts.add("doubt")
+        if "pregnant_weeks" in facts:
+            facts.add("pregnant")
+        return facts
+
     def _combinations(self) -> list[Candidate]:
         found = []
-        for combination in self._rules.combinations:
+        for combination in self._rules.begun_by(self.facts()):
             if combination.id in self._fired:
                 continue
             if all(any(self.holds(c) for c in group) for group in combination.needs):

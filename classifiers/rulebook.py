@@ -6,8 +6,8 @@ names it; nothing is skipped.
 
 import hashlib
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
@@ -102,6 +102,20 @@ class Rulebook:
     """Per language the names that have phrases in it."""
     doubts_allowed: int = 3
     """On this many finals with the same doubtful danger it is taken for present."""
+    _beginnings: Mapping[str, tuple[int, ...]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Index the combinations by the names in their first group."""
+        beginnings: dict[str, list[int]] = {}
+        for number, combination in enumerate(self.combinations):
+            for name in {condition.name for condition in combination.needs[0]}:
+                beginnings.setdefault(name, []).append(number)
+        object.__setattr__(self, "_beginnings", {name: tuple(found) for name, found in beginnings.items()})
+
+    def begun_by(self, facts: Iterable[str]) -> Iterator[Combination]:
+        """The combinations whose first group names one of these facts, in file order; no other one can hold."""
+        for number in sorted({number for fact in facts for number in self._beginnings.get(fact, ())}):
+            yield self.combinations[number]
 
 
 def phrases(block: str) -> list[str]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from classifiers import Assessment, Category, Classifier, Known, Level
+from classifiers import Assessment, Category, Classifier, Finding, Known, Level
 from classifiers.judge import DEADLINE_US, SCORES, THRESHOLD, load
 from classifiers.layers import Opinion
 from classifiers.rule_call import RuleCall
@@ -268,3 +268,22 @@ def test_a_very_long_final_is_judged_to_its_end(classifier: Classifier) -> None:
 def test_a_window_edge_loses_no_finding(classifier: Classifier, filler: int) -> None:
     words = "bread " + "butter cheese " * (filler // 2) + "i have a crushing pain in my chest " + "tea milk " * 60
     assert classifier.begin().assess(words).urgent
+
+
+def known_by(call: RuleCall, name: str) -> RuleCall:
+    """The call with one more fact, whatever kind of fact the name is of."""
+    call.findings[name, "present"] = Finding(code=name, assertion="present", text="", turn=1)
+    call.qualifiers[name] = ("20", 1)
+    return call
+
+
+def test_no_combination_that_holds_is_passed_over() -> None:
+    rules = SHARED.rules
+    conditions = {c for combination in rules.combinations for group in combination.needs for c in group}
+    names = {c.name for c in conditions} | {name for name, _ in rules.qualifiers.values()} | set(rules.flags)
+    for name in sorted(names | {m.name for m in rules.measures.values()}):
+        call = known_by(RuleCall(rules), name)
+        assert {c.name for c in conditions if call.holds(c)} <= call.facts(), name
+    for combination in rules.combinations:
+        for condition in combination.needs[0]:
+            assert combination in list(rules.begun_by({condition.name}))

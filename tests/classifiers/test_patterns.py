@@ -1,12 +1,13 @@
 """Promise: a written phrase is found where it is said, in one pass, and nowhere else."""
 
+import sys
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from classifiers.patterns import Book, Match, PatternError, expand
+from classifiers.patterns import MOST_STRANGERS, Book, Match, PatternError, expand
 from classifiers.tokens import tokenise
 
 
@@ -109,3 +110,68 @@ def test_a_word_that_a_phrase_knows_is_never_corrected() -> None:
     book.add("other", "dropping")
     book.spell("drooping")
     assert [m.name for m in book.find(tokenise("dropping"))] == ["other"]
+
+
+def calls_made(book: Book, text: str) -> int:
+    """Calls of functions, C ones included, that finding all phrases in the text takes."""
+    tokens = tokenise(text)
+    book.find(tokens)  # what the words are is worked out once
+    count = 0
+
+    def counted(frame: object, event: str, argument: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(counted)
+    try:
+        book.find(tokens)
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_phrases_that_a_text_does_not_begin_cost_it_nothing() -> None:
+    text = "my chest hurts and it will not stop since this morning"
+    small, large = Book((), (), ()), Book((), (), ())
+    for book, phrases in ((small, 10), (large, 3_000)):
+        for number in range(phrases):
+            book.add(f"it{number}", f"my (knee|toe|arm) w{number} .. hurts | chest w{number} hurts")
+    assert calls_made(large, text) <= calls_made(small, text) + 2
+
+
+def test_among_phrases_that_end_together_the_longer_comes_first_then_the_one_written_first() -> None:
+    book = Book((), (), ())
+    for name, phrase in (("b", "chest pain"), ("a", "chest pain"), ("c", "my chest pain"), ("d", "pain")):
+        book.add(name, phrase)
+    assert [m.name for m in book.find(tokenise("my chest pain"))] == ["c", "b", "a", "d"]
+
+
+def test_only_the_classes_that_are_asked_for_are_told_of() -> None:
+    book = Book((), (), (), told=("pain",))
+    book.add("<pain>", "ache | sore")
+    book.add("<part>", "chest")
+    book.add("it", "<part> <pain>")
+    assert book.find(tokenise("chest ache")) == [Match("it", 0, 2), Match("<pain>", 1, 2)]
+
+
+def test_a_class_that_begins_before_a_gap_has_run_out_is_found_at_its_end() -> None:
+    assert found("no .. <long>", "no one two a b c d e f g h", long="a b c d e f g h") == ["no one two a b c d e f g h"]
+
+
+def test_phrases_added_after_a_text_was_read_are_found_in_the_next() -> None:
+    book = Book((), (), ())
+    book.add("it", "chest pain")
+    book.find(tokenise("chest pain"))
+    book.add("other", "chest")
+    assert {m.name for m in book.find(tokenise("chest pain"))} == {"it", "other"}
+
+
+def test_words_never_heard_before_do_not_pile_up() -> None:
+    book = Book((), (), ())
+    book.add("it", "swell*")
+    texts = (
+        " ".join(f"swell{''.join(chr(97 + int(d)) for d in str(n))}" for n in range(k, k + 100))
+        for k in range(0, 9_000, 100)
+    )
+    assert all(len(book.find(tokenise(text))) == 100 for text in texts)
+    assert book.words_kept <= MOST_STRANGERS + 1
