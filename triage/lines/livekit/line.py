@@ -16,7 +16,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from fsm.events import Rung
@@ -24,6 +23,9 @@ from fsm.states import RungKind
 from triage.clock import Clock
 from triage.errors import TimedOut, TriageError, Unavailable
 from triage.lines.livekit.headers import PACKET_HEADER
+from triage.lines.livekit.nurse_leg import Around, NurseLeg, Stage
+from triage.lines.livekit.outcomes import GONE, NOT_FOUND, outcome_of
+from triage.lines.livekit.rooms import ACTIVE, HANGUP, LEFT, STATUS
 from triage.lines.livekit.signalling import Fault, Signalling, SignallingError
 from triage.lines.livekit.sound import Hearing, Voice
 from triage.lines.livekit.studio import Mouth, RtcStudio, Studio
@@ -32,8 +34,6 @@ from triage.ports import FRAME, Frame, LineSignal, Pcm, SignalKind
 
 log = logging.getLogger("triage.lines.livekit")
 
-STATUS = "sip.callStatus"
-ACTIVE, HANGUP, RINGING = "active", "hangup", "ringing"
 ACTIVE_WITHIN_S = 30.0
 """A call whose voice we took is answered within this, or never."""
 RETURN_S = 8.0
@@ -43,10 +43,8 @@ PROOF_S = 0.3
 ENDING_TRIES, ENDING_PAUSE_S = 3, 0.5
 """How often the end of a call is asked for, and the pause between."""
 RPC_S = 3.0
-LEFT = frozenset({1, 4, 5, 10, 11, 12, 13})
-"""rtc.DisconnectReason of those who left or were put out: client, removed, room deleted or closed, SIP."""
-NOT_FOUND, GONE, BAD_REQUEST, FORBIDDEN = "404", "481", "400", "403"
-"""SIP statuses that stand for what never reached SIP."""
+LAST_WORD_S = 6.0
+"""A nurse who is being told that she is not needed is told it to the end, within this."""
 EVENTS = (
     "participant_connected",
     "participant_disconnected",
@@ -55,18 +53,11 @@ EVENTS = (
     "track_subscribed",
     "track_unsubscribed",
     "sip_dtmf_received",
+    "local_track_subscribed",
     "local_track_republished",
     "reconnected",
     "disconnected",
 )
-
-
-@dataclass
-class _Refer:
-    """One REFER of the caller."""
-
-    attempt: int
-    pending: bool = True
 
 
 class LiveKitLine:
@@ -103,7 +94,10 @@ class LiveKitLine:
         self._answered = asyncio.Event()
         self._ended = asyncio.Event()
         self._return: asyncio.TimerHandle | None = None
-        self._attempts: dict[int, _Refer | None] = {}
+        self._attempts: set[int] = set()
+        self._referring = False
+        self._legs: dict[int, NurseLeg] = {}
+        self._around = Around(room, self._studio, signalling, self._tasks, clock, self._report, self._permit)
         self._closed = False
         self.ours = True
         """The caller's leg is with us: nobody has hung up, nobody has taken it."""
@@ -211,7 +205,7 @@ class LiveKitLine:
         if self._closed:
             return
         self._closed = True
-        await self.hang_up()
+        await self._let_go()
         for name, handler in self._handlers.items():
             with suppress(Exception):
                 self._room.off(name, handler)
@@ -221,9 +215,23 @@ class LiveKitLine:
         self._end_signals()
         if self._voice is not None:
             self._voice.end()
-        await self._tasks.end(spare=() if self._pusher is None else (self._pusher,))
+        pushers = [self._pusher, *(leg.silence() for leg in self._legs.values())]
+        await self._tasks.end(spare={task for task in pushers if task is not None})
+        for leg in self._legs.values():
+            await leg.close()
         if self._mouth is not None:
             await self._mouth.close()
+
+    async def _let_go(self) -> None:
+        """End the legs that need us. Nurse and caller who talk to each other do not."""
+        parting = [leg.parting for leg in self._legs.values() if leg.parting is not None]
+        if parting:
+            await asyncio.wait(parting, timeout=LAST_WORD_S)
+        bridged = any(leg.stage is Stage.BRIDGED for leg in self._legs.values())
+        work = [leg.leave() for leg in self._legs.values()] + ([] if bridged else [self.hang_up()])
+        for gone in await asyncio.gather(*work, return_exceptions=True):
+            if isinstance(gone, Exception):
+                log.error("line: closing broke: %s", type(gone).__name__)
 
     # --- nurses
 
@@ -231,45 +239,56 @@ class LiveKitLine:
         """Start one attempt; what comes of it comes as signals. An attempt that exists is not started again."""
         if attempt in self._attempts or self._closed:
             return
-        self._attempts[attempt] = None
-        if rung.kind is not RungKind.REFER:
-            self._signal(LineSignal(SignalKind.REFUSED, attempt, NOT_FOUND, source="own clock"))
-            return
-        try:
-            uri = self._address_of(rung.target)
-        except TriageError:
-            log.error("nurse directory: no target %s", rung.target)
-            self._signal(LineSignal(SignalKind.REFUSED, attempt, NOT_FOUND, source="own clock"))
-            return
-        if not self.ours:
-            self._signal(LineSignal(SignalKind.REFUSED, attempt, GONE, source="own clock"))
-        elif any(other is not None and other.pending for other in self._attempts.values()):
+        self._attempts.add(attempt)
+        uri = None
+        if rung.kind is not RungKind.DESK:  # a desk is reached by its packets, not by this line
+            try:
+                uri = self._address_of(rung.target)
+            except TriageError:
+                log.error("nurse directory: no target %s", rung.target)
+        if uri is None:
+            self._refuse(attempt, NOT_FOUND)
+        elif not self.ours:
+            self._refuse(attempt, GONE)
+        elif rung.kind is RungKind.DIAL:
+            leg = self._legs[attempt] = NurseLeg(attempt, rung.target, uri, code, timeout_s, self._around)
+            leg.start()
+        elif self._referring:
             self._signal(LineSignal(SignalKind.PENDING, attempt, source="own clock"))
         else:
-            refer = self._attempts[attempt] = _Refer(attempt)
-            self._tasks.start(self._refer(refer, rung.target, uri, code, timeout_s), "transfer")
+            self._referring = True
+            self._tasks.start(self._refer(attempt, rung.target, uri, code, timeout_s), "transfer")
 
     def whisper(self, attempt: int, pcm: Pcm) -> None:
-        """Say one line to a held nurse, and to nobody else."""
+        """Say one line to a held nurse, and to nobody else; from then on her key is told."""
+        if attempt in self._legs:
+            self._legs[attempt].whisper(pcm)
 
     def bridge(self, attempt: int) -> None:
         """Let nurse and caller hear each other; ignored when one of them is not there."""
+        if attempt in self._legs and self.ours:
+            self._legs[attempt].bridge()
 
     def release(self, attempt: int, pcm: Pcm | None = None) -> None:
         """End a dialled leg, after a word to it where given. A REFER cannot be taken back: ignored."""
+        if attempt in self._legs:
+            self._legs[attempt].release(pcm)
+            self._end_signals_when_settled()
+
+    def _refuse(self, attempt: int, status: str) -> None:
+        self._signal(LineSignal(SignalKind.REFUSED, attempt, status, source="own clock"))
 
     # --- REFER
 
-    async def _refer(self, refer: _Refer, target: str, uri: str, code: str, timeout_s: float) -> None:
-        signal = LineSignal(SignalKind.TIMED_OUT, refer.attempt)
+    async def _refer(self, attempt: int, target: str, uri: str, code: str, timeout_s: float) -> None:
+        signal = LineSignal(SignalKind.TIMED_OUT, attempt)
         try:
-            signal = await self._referred(refer.attempt, target, uri, code, timeout_s)
+            signal = await self._referred(attempt, target, uri, code, timeout_s)
         finally:  # also when this breaks: nobody waits for an outcome for ever
-            refer.pending = False
+            self._referring = False
             if signal.takes_caller:
                 self._lose_leg()
-            self._signal(signal)
-            self._end_signals_when_settled()
+            self._report(signal)
 
     async def _referred(self, attempt: int, target: str, uri: str, code: str, timeout_s: float) -> LineSignal:
         unknown = LineSignal(SignalKind.TIMED_OUT, attempt)
@@ -281,7 +300,7 @@ class LiveKitLine:
         except TimeoutError:
             return LineSignal(SignalKind.TIMED_OUT, attempt, source="own clock")
         except SignallingError as error:
-            return self._failed(error, attempt, target)
+            return outcome_of(error, attempt, target)
         if self.ours and not proven:
             with suppress(TimeoutError):
                 async with asyncio.timeout(PROOF_S):
@@ -291,31 +310,20 @@ class LiveKitLine:
             return unknown
         return LineSignal(SignalKind.ANSWERED, attempt, takes_caller=True)
 
-    def _failed(self, error: SignallingError, attempt: int, target: str) -> LineSignal:
-        match error.kind:
-            case Fault.REFUSED:
-                return LineSignal(SignalKind.REFUSED, attempt, str(error.sip_status))
-            case Fault.PENDING:
-                return LineSignal(SignalKind.PENDING, attempt)
-            case Fault.GONE:
-                return LineSignal(SignalKind.REFUSED, attempt, GONE)
-            case Fault.INVALID:
-                log.error("nurse target %s: livekit-server takes neither its address nor our header", target)
-                return LineSignal(SignalKind.REFUSED, attempt, BAD_REQUEST)
-            case Fault.FORBIDDEN:
-                log.error("nurse target %s: livekit-server refuses our key", target)
-                return LineSignal(SignalKind.REFUSED, attempt, FORBIDDEN)
-        return LineSignal(SignalKind.TIMED_OUT, attempt)
-
     # --- what the room tells
 
     def _on_participant_connected(self, participant: Any) -> None:
-        if participant.identity == self._caller and self._return is not None:
-            self._return.cancel()
-            self._return = None
+        if participant.identity == self._caller:
+            if self._return is not None:
+                self._return.cancel()
+                self._return = None
             self._status(participant.attributes.get(STATUS, ""))
+        elif (leg := self._leg_of(participant)) is not None:
+            leg.came()
 
     def _on_participant_disconnected(self, participant: Any) -> None:
+        if (leg := self._leg_of(participant)) is not None:
+            leg.went(participant.disconnect_reason)
         if participant.identity != self._caller:
             return
         if participant.disconnect_reason in LEFT:
@@ -325,13 +333,19 @@ class LiveKitLine:
             self._return = asyncio.get_running_loop().call_later(RETURN_S, self._leg_ended, "own clock")
 
     def _on_participant_attributes_changed(self, changed: dict[str, str], participant: Any) -> None:
-        if participant.identity == self._caller and STATUS in changed:
+        if STATUS not in changed:
+            return
+        if participant.identity == self._caller:
             self._status(changed[STATUS])
+        elif (leg := self._leg_of(participant)) is not None:
+            leg.follow(changed[STATUS])
 
     def _on_track_published(self, publication: Any, participant: Any) -> None:
         wanted = participant.identity == self._caller
         if bool(publication.subscribed) is not wanted:
             publication.set_subscribed(wanted)
+        for leg in self._legs.values():
+            leg.published()
 
     def _on_track_subscribed(self, track: Any, publication: Any, participant: Any) -> None:
         if participant.identity != self._caller:
@@ -347,8 +361,16 @@ class LiveKitLine:
             self._listener = None
 
     def _on_sip_dtmf_received(self, key: Any) -> None:
-        if key.participant is not None and key.participant.identity == self._caller and self.ours:
+        if key.participant is None:
+            return
+        if key.participant.identity == self._caller and self.ours:
             self._signal(LineSignal(SignalKind.KEY, value=key.digit))
+        elif (leg := self._leg_of(key.participant)) is not None:
+            leg.pressed(key.digit)
+
+    def _on_local_track_subscribed(self, track: Any) -> None:
+        for leg in self._legs.values():
+            leg.heard(str(track.sid))
 
     def _on_local_track_republished(self, *_: Any) -> None:
         self._permit()
@@ -367,7 +389,11 @@ class LiveKitLine:
 
     def _permit(self) -> None:
         if self._mouth is not None:
-            self._studio.permit({self._caller: (self._mouth.sid,)})
+            ears = {leg.identity: leg.tracks for leg in self._legs.values() if not leg.settled and leg.tracks}
+            self._studio.permit({self._caller: (self._mouth.sid,), **ears})
+
+    def _leg_of(self, participant: Any) -> NurseLeg | None:
+        return next((leg for leg in self._legs.values() if leg.identity == participant.identity), None)
 
     def _status(self, status: str) -> None:
         if status == ACTIVE:
@@ -392,12 +418,17 @@ class LiveKitLine:
         if self._voice is not None:
             self._voice.freeze()
 
+    def _report(self, signal: LineSignal) -> None:
+        """A signal of an attempt; it may be the last one."""
+        self._signal(signal)
+        self._end_signals_when_settled()
+
     def _signal(self, signal: LineSignal) -> None:
         if not self._signals_ended:
             self._signals.put_nowait(signal)
 
     def _end_signals_when_settled(self) -> None:
-        if not self.ours and not any(refer is not None and refer.pending for refer in self._attempts.values()):
+        if not self.ours and not self._referring and all(leg.settled for leg in self._legs.values()):
             self._end_signals()
 
     def _end_signals(self) -> None:

@@ -84,13 +84,15 @@ class ServerSignalling:
         room: str,
         nurse_trunk: str,
         nurse_address: str = "",
+        our_number: str = "",
     ) -> None:
         """`url` is http or ws; `nurse_trunk` the id of the outbound trunk, `nurse_address` its host and port.
 
-        A target at another host than `nurse_address` is dialled there, past the trunk.
+        A target at another host than `nurse_address` is dialled there, past the trunk and with `our_number`; without
+        `nurse_address` every target goes by the trunk.
         """
         self._where = (url, api_key, api_secret)
-        self._room, self._trunk, self._address = room, nurse_trunk, nurse_address
+        self._room, self._trunk, self._address, self._number = room, nurse_trunk, nurse_address, our_number
         self._client: Any = None
 
     async def refer(  # noqa: D102 see Signalling
@@ -118,7 +120,7 @@ class ServerSignalling:
         through = (
             {"sip_trunk_id": self._trunk}
             if not host or host == self._address or not self._address
-            else {"trunk": api.SIPOutboundConfig(hostname=host)}
+            else {"trunk": api.SIPOutboundConfig(hostname=host), "sip_number": self._number}
         )
         request = api.CreateSIPParticipantRequest(
             **through,
@@ -131,8 +133,11 @@ class ServerSignalling:
             ringing_timeout=_duration(answer_within_s),
             wait_until_answered=True,
         )
-        async with self._asked():
-            await self._service().sip.create_sip_participant(request, timeout=answer_within_s + LEEWAY_S)
+        try:
+            async with self._asked():
+                await self._service().sip.create_sip_participant(request, timeout=answer_within_s + LEEWAY_S)
+        except SignallingError as error:  # what is not there is our trunk
+            raise SignallingError(Fault.INVALID if error.kind is Fault.GONE else error.kind, error.sip_status) from None
 
     async def subscribe(self, identity: str, tracks: Sequence[str], on: bool) -> None:  # noqa: D102
         if not tracks:
@@ -199,9 +204,9 @@ def fault_of(error: Any) -> SignallingError:
             return SignallingError(Fault.PENDING)
         case "invalid_argument" if "no SIP session" in error.message:
             return SignallingError(Fault.GONE)
-        case "failed_precondition":  # the call is not, or no longer, one that can be transferred
+        case "failed_precondition" if "non established" in error.message:
             return SignallingError(Fault.GONE)
-        case "invalid_argument" | "malformed":
+        case "invalid_argument" | "malformed" | "failed_precondition":
             return SignallingError(Fault.INVALID)
         case "permission_denied" | "unauthenticated":
             return SignallingError(Fault.FORBIDDEN)

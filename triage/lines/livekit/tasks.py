@@ -21,9 +21,9 @@ class Tasks:
         task.add_done_callback(lambda _: work.close())  # cancelled before it began, it was never awaited
         return task
 
-    async def end(self, *, spare: "tuple[asyncio.Task[None], ...]" = ()) -> None:
-        """Cancel what still runs, but for `spare`, and wait for all of it."""
-        for task in self._running - set(spare):
+    async def end(self, *, spare: "set[asyncio.Task[None]]") -> None:
+        """Cancel what still runs, but for `spare`, which ends by itself, and wait for all of it."""
+        for task in self._running - spare:
             task.cancel()
         if self._running:
             await asyncio.wait(tuple(self._running))

@@ -1,0 +1,380 @@
+"""A nurse dialled into the caller's room: kept apart until she accepts, joined to the caller then, told when it is off.
+
+The SIP service lets a dialled telephone hear the whole room the moment it answers, and the caller hear the telephone.
+So the leg is made deaf by permission while it rings, and both sides lose their subscriptions to each other. After the
+answer it may hear again, when its own wish to hear everybody has been overridden, and what is left to it is a track of
+ours that nobody else may hear. The hold is put down anew every second, as a leg that reconnects asks for everybody
+again. A bridge is the two of them subscribed to each other; nothing of ours is part of it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any
+
+from triage.clock import Clock
+from triage.errors import Unavailable
+from triage.lines.livekit.headers import PACKET_HEADER
+from triage.lines.livekit.outcomes import outcome_of
+from triage.lines.livekit.rooms import ACTIVE, AGENT, HANGUP, LEFT, RINGING, STATUS
+from triage.lines.livekit.signalling import Fault, Signalling, SignallingError
+from triage.lines.livekit.sound import Voice
+from triage.lines.livekit.studio import Mouth, Studio
+from triage.lines.livekit.tasks import Tasks
+from triage.ports import RATE, LineSignal, Pcm, SignalKind
+
+log = logging.getLogger("triage.lines.livekit")
+
+ACCEPTING_KEY = "1"
+"""The key that the whisper asks for."""
+SETTLE_S = 0.15
+"""After its answer a leg asks to hear the room; by now it has."""
+HOLD_AGAIN_S = 1.0
+HEARD_WITHIN_S = 0.6
+"""The whisper begins when the leg can hear it, or after this all the same."""
+TAIL_S = 0.25
+"""What was said last is still on its way for so long."""
+RETURN_S = 1.0
+"""A leg that was cut off from the room, and did not leave it, may come back within this."""
+PUT_OUT_S = (0.0, 0.3, 0.7, 1.0)
+"""Pauses before each try to put a leg out; a leg that was only just dialled may still be on its way in."""
+
+
+class Stage(Enum):
+    """How far a nurse's leg is."""
+
+    RINGING = auto()
+    HELD = auto()
+    BRIDGED = auto()
+    RELEASED = auto()  # off, and being told so
+    OVER = auto()
+
+
+@dataclass(frozen=True)
+class Around:
+    """What every nurse's leg of one call needs."""
+
+    room: Any
+    """rtc.Room."""
+    studio: Studio
+    signalling: Signalling
+    tasks: Tasks
+    clock: Clock
+    report: Callable[[LineSignal], None]
+    permit: Callable[[], None]
+    """Renew who may hear which track of ours."""
+
+
+class NurseLeg:
+    """One attempt to get a nurse on the line by dialling."""
+
+    def __init__(self, attempt: int, target: str, uri: str, code: str, timeout_s: float, around: Around) -> None:
+        self.attempt, self.identity = attempt, f"nurse_{attempt}"
+        self.stage = Stage.RINGING
+        self.parting: asyncio.Task[None] | None = None
+        """Takes the leg off, with a last word to it."""
+        self._target, self._uri, self._code, self._timeout_s, self._around = target, uri, code, timeout_s, around
+        self._mouth: Mouth | None = None
+        self._voice: Voice | None = None
+        self._pusher: asyncio.Task[None] | None = None
+        self._to_say: list[Pcm] = []
+        self._whispered = self._accepted = self._rang = False
+        self._can_hear = asyncio.Event()
+        self._dialling = False
+        self._open = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._return: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Ring the telephone; what comes of it is reported."""
+        self._dialling = True
+        self._around.tasks.start(self._dial(), "nurse's telephone")
+        self._around.tasks.start(self._prepare(), "whisper")
+        self._timer = asyncio.get_running_loop().call_later(self._timeout_s, self._time_is_up)
+
+    @property
+    def answered(self) -> bool:
+        """Somebody, or something, picked up."""
+        return self.stage in (Stage.HELD, Stage.BRIDGED)
+
+    @property
+    def settled(self) -> bool:
+        """Nothing more comes of it."""
+        return self.stage in (Stage.RELEASED, Stage.OVER)
+
+    @property
+    def tracks(self) -> tuple[str, ...]:
+        """Ids of our tracks that this leg may hear."""
+        return () if self._mouth is None else (self._mouth.sid,)
+
+    # --- what is ordered
+
+    def whisper(self, pcm: Pcm) -> None:
+        """Say something to the held nurse alone; from now on the key counts."""
+        if self.stage is Stage.HELD:
+            self._whispered = True
+            self._say(pcm)
+
+    def bridge(self) -> None:
+        """Join nurse and caller."""
+        if self.stage is Stage.HELD:
+            self.stage = Stage.BRIDGED
+            self._around.tasks.start(self._bridge(), "bridge")
+
+    def release(self, pcm: Pcm | None = None) -> None:
+        """End the leg, after a word to it where given and where somebody is there."""
+        if self.settled:
+            return
+        spoken_to = self.answered and pcm is not None
+        self.stage = Stage.RELEASED
+        self._stop_timers()
+        if pcm is not None and spoken_to:
+            self._say(pcm)
+        self.parting = self._around.tasks.start(self._part(spoken_to), "end of a nurse's leg")
+
+    async def leave(self) -> None:
+        """The line closes: a leg that talks to the caller stays as it is, any other one goes now."""
+        if self.stage is not Stage.BRIDGED:
+            over = self.stage is Stage.OVER and not self._dialling
+            self.stage = Stage.OVER
+            if not over:
+                await self._remove()
+        self._stop_timers()
+
+    def silence(self) -> "asyncio.Task[None] | None":
+        """Say nothing more; returns the task that must end by itself."""
+        if self._voice is not None:
+            self._voice.end()
+        return self._pusher
+
+    async def close(self) -> None:
+        """Give the track back; after `silence` and the end of its task."""
+        if self._mouth is not None:
+            await self._mouth.close()
+
+    # --- what the room tells
+
+    def came(self) -> None:
+        """Its participant is in the room (again)."""
+        if self._return is not None:
+            self._return.cancel()
+            self._return = None
+        if self.settled:
+            self._around.tasks.start(self._remove(), "late nurse")
+            return
+        if self.stage is Stage.RINGING:
+            self._around.tasks.start(self._deafen(), "hold")
+        self.follow(self._attributes().get(STATUS, ""))
+
+    def follow(self, status: str) -> None:
+        """Its `sip.callStatus` is this now."""
+        if status == ACTIVE:
+            self._picked_up()
+        elif status == HANGUP and self.answered:
+            self._lost()
+        elif status == RINGING and self.stage is Stage.RINGING and not self._rang:
+            self._rang = True
+            self._report(SignalKind.RINGING)
+
+    def went(self, reason: int) -> None:
+        """Its participant has left the room, or was cut off."""
+        if not self.answered:
+            return
+        if reason in LEFT:
+            self._lost()
+        elif self._return is None:
+            self._return = asyncio.get_running_loop().call_later(RETURN_S, self._lost)
+
+    def pressed(self, key: str) -> None:
+        """A key of its telephone."""
+        if self.stage is Stage.HELD and self._whispered and not self._accepted and key == ACCEPTING_KEY:
+            self._accepted = True
+            self._report(SignalKind.NURSE_KEY, key)
+
+    def published(self) -> None:
+        """Somebody in the room has a new track."""
+        if self.stage in (Stage.RINGING, Stage.HELD) and self._present():
+            self._around.tasks.start(self._separate(), "hold")
+
+    def heard(self, sid: str) -> None:
+        """One of our tracks is being listened to."""
+        if sid in self.tracks and self._open:
+            self._can_hear.set()
+
+    # --- dialling
+
+    async def _dial(self) -> None:
+        try:
+            await self._around.signalling.dial(
+                self._uri,
+                self.identity,
+                headers={PACKET_HEADER: self._code},
+                answer_within_s=max(self._timeout_s - 1.0, 1.0),
+            )
+        except SignallingError as error:
+            self._dialling = False
+            if self.stage is Stage.RINGING:
+                self._end(outcome_of(error, self.attempt, self._target))
+        else:
+            self._dialling = False
+            if self.settled:
+                await self._remove()
+            else:
+                self._picked_up()
+        finally:
+            self._dialling = False
+
+    def _picked_up(self) -> None:
+        if self.settled:
+            self._around.tasks.start(self._remove(), "late nurse")
+        elif self.stage is Stage.RINGING:
+            self.stage = Stage.HELD
+            self._stop_timers()
+            self._report(SignalKind.ANSWERED)
+            self._around.tasks.start(self._hold(), "hold")
+
+    def _time_is_up(self) -> None:
+        if self.stage is Stage.RINGING:
+            self._end(LineSignal(SignalKind.TIMED_OUT, self.attempt, source="own clock"))
+
+    def _lost(self) -> None:
+        if self.answered:
+            self._end(LineSignal(SignalKind.NURSE_LOST, self.attempt))
+
+    def _end(self, signal: LineSignal) -> None:
+        self.stage = Stage.OVER
+        self._stop_timers()
+        self._around.tasks.start(self._part(False), "end of a nurse's leg")
+        self._around.report(signal)
+
+    def _report(self, kind: SignalKind, value: str = "") -> None:
+        self._around.report(LineSignal(kind, self.attempt, value))
+
+    def _stop_timers(self) -> None:
+        for timer in (self._timer, self._return):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._return = None
+
+    # --- apart and together
+
+    async def _deafen(self) -> None:
+        """Before the answer: it hears nobody, and nobody hears it."""
+        await self._ask(self._around.signalling.may_hear(self.identity, False))
+        await self._separate()
+
+    async def _separate(self) -> None:
+        """Take it out of everybody's ears, and everybody out of its own."""
+        ours = self._tracks_of(self._participant())
+        asked = [self._around.signalling.subscribe(self.identity, self._tracks_of_others(), False)]
+        asked += [self._around.signalling.subscribe(other.identity, ours, False) for other in self._others() if ours]
+        await asyncio.gather(*(self._ask(request) for request in asked))
+
+    async def _hold(self) -> None:
+        await self._separate()
+        await asyncio.sleep(SETTLE_S)
+        await self._separate()
+        if self.stage is not Stage.HELD:
+            return
+        self._open = True
+        await self._ask(self._around.signalling.may_hear(self.identity, True))
+        await self._ask(self._around.signalling.subscribe(self.identity, self.tracks, True))
+        self._around.tasks.start(self._speak_when_heard(), "whisper")
+        while self.stage is Stage.HELD:
+            await asyncio.sleep(HOLD_AGAIN_S)
+            if self.stage is Stage.HELD:
+                await self._separate()
+
+    async def _bridge(self) -> None:
+        caller = [other for other in self._others() if not other.identity.startswith("nurse_")]
+        ours = self._tracks_of(self._participant())
+        await self._ask(self._around.signalling.may_hear(self.identity, True))
+        asked = [self._around.signalling.subscribe(other.identity, ours, True) for other in caller]
+        asked += [self._around.signalling.subscribe(self.identity, self._tracks_of(other), True) for other in caller]
+        await asyncio.gather(*(self._ask(request) for request in asked))
+
+    async def _ask(self, request: Any) -> bool:
+        try:
+            await request
+        except SignallingError as error:
+            if error.kind is not Fault.GONE:
+                log.warning("nurse's leg: livekit-server did not do it: %s", error.kind.value)
+            return False
+        return True
+
+    # --- the word to the nurse
+
+    async def _prepare(self) -> None:
+        try:
+            mouth = await self._around.studio.publish(self.identity)
+        except Unavailable:
+            log.warning("nurse's leg: no track for the whisper")
+            return
+        self._mouth = mouth
+        self._around.permit()
+        self._voice = Voice(mouth.capture, self._around.clock)
+        self._pusher = self._around.tasks.start(self._voice.push(), "voice for a nurse")
+        self._flush()
+
+    async def _speak_when_heard(self) -> None:
+        try:
+            async with asyncio.timeout(HEARD_WITHIN_S):
+                await self._can_hear.wait()
+        except TimeoutError:
+            self._can_hear.set()
+        self._flush()
+
+    def _say(self, pcm: Pcm) -> None:
+        self._to_say.append(pcm)
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._voice is not None and self._can_hear.is_set():
+            for pcm in self._to_say:
+                self._voice.say(pcm)
+            self._to_say.clear()
+
+    # --- the end
+
+    async def _part(self, spoken_to: bool) -> None:
+        if spoken_to:
+            await self._speak_when_heard()
+            if self._voice is not None:
+                await asyncio.sleep(self._voice.queued() / RATE + TAIL_S)
+        await self._remove()
+        self.stage = Stage.OVER
+
+    async def _remove(self) -> None:
+        """Put it out of the room; the SIP service hangs up, or stops ringing."""
+        for pause_s in PUT_OUT_S:
+            await asyncio.sleep(pause_s)
+            if await self._ask(self._around.signalling.remove(self.identity)) and not self._dialling:
+                return
+            if not self._dialling and not self._present():
+                return
+
+    # --- who is in the room
+
+    def _participant(self) -> Any:
+        return self._around.room.remote_participants.get(self.identity)
+
+    def _present(self) -> bool:
+        return self._participant() is not None
+
+    def _attributes(self) -> dict[str, str]:
+        there = self._participant()
+        return dict(there.attributes) if there is not None else {}
+
+    def _others(self) -> Iterator[Any]:
+        for participant in tuple(self._around.room.remote_participants.values()):
+            if participant.identity != self.identity and participant.kind != AGENT:
+                yield participant
+
+    def _tracks_of_others(self) -> list[str]:
+        return [sid for other in self._others() for sid in self._tracks_of(other)]
+
+    @staticmethod
+    def _tracks_of(participant: Any) -> list[str]:
+        return [] if participant is None else [str(sid) for sid in participant.track_publications]

@@ -1,0 +1,10 @@
+"""Words of a LiveKit room with telephones in it, as plain values: nothing here needs the SDK."""
+
+STATUS = "sip.callStatus"
+"""Attribute of a telephone's participant."""
+RINGING, ACTIVE, HANGUP = "ringing", "active", "hangup"
+"""Values of it that matter here."""
+AGENT = 4
+"""rtc.ParticipantKind of programs like ours; whoever else is in a room may listen."""
+LEFT = frozenset({1, 4, 5, 10, 11, 12, 13})
+"""rtc.DisconnectReason of those who left or were put out (client, removed, room deleted or closed, SIP), not cut off."""
