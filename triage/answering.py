@@ -62,7 +62,7 @@ class Place:
 
     name: str
     enter: Callable[[], Awaitable[None]]
-    """Connect to the room."""
+    """Go into the room. Raises Unavailable where it cannot be entered."""
     callers: Callable[[], Sequence[Any]]
     """Participants whose call came in by a dispatch rule: `identity`, `attributes`."""
     line: Callable[[str, Clock, FileDesk], Awaitable[TelephoneLine]]
@@ -160,14 +160,17 @@ async def carry(ready: Ready, place: Place, *, rescue: bool = False) -> str:
             return _said("a room that has its agent: left to that one")
         stt = ready.recogniser(clock)
         try:
-            caller = await _found(place, stt)
+            try:
+                caller = await _found(place, stt)
+            except StageError as error:
+                return _said(f"a call that was not answered: {error}", logging.ERROR)
             if caller is None:
                 return _said("a room without a caller: left")
             if ready.settings.profile in IN_EARNEST and is_marked(caller.attributes):
                 words = f"a call of the bench under the profile {ready.settings.profile}: not answered"
                 return _said(words, logging.ERROR)
             number = _Number(place, caller.identity)
-            async with _on_the_side(number.ask()):
+            async with _beside(number.ask()):
                 line = await _answered(place, caller.identity, ready, clock)
                 if line is None:
                     return _said("a call that nobody answered in time, or that was given up", logging.WARNING)
@@ -186,14 +189,12 @@ async def _found(place: Place, stt: SpeechToText) -> Any:
     """The caller, once the recogniser is ready too; None where nobody came.
 
     Raises:
-        StageError: the recogniser cannot start; who rings goes back to the carrier.
+        StageError: recogniser or room cannot be had; who rings goes back to the carrier.
     """
-    async with asyncio.TaskGroup() as group:
-        starting = group.create_task(_outcome(stt.start()))
+    async with _beside(stt.start()) as starting:
         await place.enter()
         caller = await _caller(place)
-        if (error := await starting) is not None:
-            raise error
+        await starting
     return caller
 
 
@@ -210,14 +211,6 @@ async def _answered(place: Place, identity: str, ready: Ready, clock: Clock) -> 
         await line.close()
         raise
     return line
-
-
-async def _outcome(work: Awaitable[None]) -> StageError | None:
-    try:
-        await work
-    except StageError as error:
-        return error
-    return None
 
 
 def _call(
@@ -316,17 +309,17 @@ class _Number:
 
 
 @asynccontextmanager
-async def _on_the_side(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run something beside the block, for no longer than it lasts. The block's exception comes out as it is."""
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator["asyncio.Task[None]"]:
+    """Run something beside the block, for no longer than it lasts. What either raises comes out as it is."""
     try:
         async with asyncio.TaskGroup() as group:
             task = group.create_task(work)
             try:
-                yield
+                yield task
             finally:
                 task.cancel()
-    except BaseExceptionGroup as group_error:
-        raise group_error.exceptions[0] from None
+    except BaseExceptionGroup as raised:
+        raise raised.exceptions[0] from None
 
 
 def _said(words: str, level: int = logging.INFO) -> str:

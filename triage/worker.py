@@ -11,6 +11,7 @@ way to a process, and the room.
 """
 
 import asyncio
+import errno
 import functools
 import logging
 import multiprocessing
@@ -19,11 +20,13 @@ import multiprocessing.util
 import os
 import signal
 import sys
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import aiohttp
 import psutil
+from aiohttp import web
 from livekit import api, rtc
 from livekit.agents import AgentServer, AutoSubscribe, JobContext, JobProcess, JobRequest
 from livekit.agents.worker import WorkerPermissions
@@ -34,10 +37,11 @@ from triage.admission import MB, Admission
 from triage.answering import RESCUE, Place, Ready, carry, desk_of, rooms_of, script_of, tools_of
 from triage.bench import line_files, provision
 from triage.bench.line_files import LOOPBACK, Line
+from triage.bench.supervisor import leaf
 from triage.clock import Clock, stopwatch
 from triage.config import Settings
 from triage.doctor import production_obstacles
-from triage.errors import SettingError, UsageError
+from triage.errors import SettingError, Unavailable, UsageError
 from triage.handoff.desk import FileDesk
 from triage.lines.livekit.headers import caller_number
 from triage.lines.livekit.line import LiveKitLine
@@ -72,6 +76,10 @@ HAND_OVER = signal.SIGUSR2
 """Tells a call's process to bring its caller to a nurse."""
 HAND_OVER_S = 14.0
 """How long that may take before the call is cut, s; LiveKit itself gives it 15."""
+TRUNK_WITHIN_S = 3.0
+"""livekit-server has told the nurse trunk within this, or the call does without, s."""
+NOBODY = "unregistered"
+"""What the library calls a server that livekit-server does not know."""
 TRIES = 1_000_000
 """How often livekit-server is tried again: always. A worker that gives up answers nobody when the server is back."""
 
@@ -158,16 +166,49 @@ async def _serve(settings: Settings, line: Line) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked)
     log.info("worker: %s at %s, %s; %s", settings.line_agent, line.url, settings.profile, admission.headroom(0))
-    async with asyncio.TaskGroup() as group:
-        running = group.create_task(server.run(devmode=False))
-        stop = group.create_task(ending.wait())
-        await asyncio.wait((running, stop), return_when=asyncio.FIRST_COMPLETED)
-        if not running.done():
-            await _drained(server, settings)
-            await server.aclose()
-        stop.cancel()
+    try:
+        async with _health(server, admission, line.ports.worker), asyncio.TaskGroup() as group:
+            running = group.create_task(server.run(devmode=False))
+            stop = group.create_task(ending.wait())
+            await asyncio.wait((running, stop), return_when=asyncio.FIRST_COMPLETED)
+            if not running.done():
+                await _drained(server, settings)
+                await server.aclose()
+            stop.cancel()
+    except BaseExceptionGroup as group_error:
+        raise leaf(group_error) from None
     log.info("worker: ended")
     return 0
+
+
+@asynccontextmanager
+async def _health(server: AgentServer, admission: Admission, port: int) -> AsyncIterator[None]:
+    """Answers 200 while calls can come to us: everything loaded, and livekit-server knows us.
+
+    Raises:
+        UsageError: the port is taken.
+    """
+
+    async def tell(_: web.Request) -> web.Response:
+        known = server.id != NOBODY and not server._connecting  # 1.8.9, pinned: nothing public says it
+        figures = admission.headroom(len(server.active_jobs)) if known else "livekit-server does not know us (yet)"
+        return web.Response(status=200 if known else 503, text=f"{figures}\n")
+
+    app = web.Application()
+    app.add_routes([web.get("/", tell)])
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, LOOPBACK, port).start()
+        yield
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise UsageError(
+            f"port {port} (setting line_worker_port) is taken; end what holds it or set another"
+        ) from error
+    finally:
+        await runner.cleanup()
 
 
 def make_server(settings: Settings, line: Line, admission: Admission) -> AgentServer:
@@ -177,7 +218,7 @@ def make_server(settings: Settings, line: Line, admission: Admission) -> AgentSe
         api_key=line.access.api_key,
         api_secret=line.access.api_secret,
         host=LOOPBACK,
-        port=line.ports.worker,
+        port=0,  # its health says well before any call can come to us; `_health` says it after
         http_proxy=None,
         num_idle_processes=settings.worker_idle_processes,
         setup_fnc=functools.partial(prewarm, settings),
@@ -277,38 +318,67 @@ async def entry(context: JobContext) -> None:
     """One job: one call."""
     ready: Ready = context.proc.userdata[READY]
     asyncio.get_running_loop().add_signal_handler(HAND_OVER, ready.end)
-    line = line_files.opened(ready.settings)
-    room = context.room
-    signallings: list[ServerSignalling] = []
-
-    async def line_to(caller: str, clock: Clock, desk: FileDesk) -> LiveKitLine:
-        trunk = ""
-        with suppress(UsageError):  # a REFER needs none
-            trunk = await provision.nurse_trunk_id(line)
-        access = line.access
-        signalling = ServerSignalling(
-            line.url, access.api_key, access.api_secret, room.name, trunk, ready.settings.line_nurse_address
-        )
-        signallings.append(signalling)
-        return LiveKitLine(room, caller, signalling=signalling, clock=clock, address_of=desk.uri)
-
+    access = _Access(context, line_files.opened(ready.settings), ready.settings)
     place = Place(
         name=context.job.room.name,
-        callers=lambda: [participant for participant in room.remote_participants.values() if _rang(participant)],
-        line=line_to,
-        number=lambda identity: caller_number(room, identity),
-        gone=lambda: not room.isconnected(),
+        enter=access.enter,
+        callers=access.callers,
+        line=access.line_to,
+        number=lambda identity: caller_number(context.room, identity),
+        gone=lambda: not context.room.isconnected(),
     )
     try:
-        await context.connect(auto_subscribe=AutoSubscribe.SUBSCRIBE_NONE)
         await carry(ready, place, rescue=context.job.metadata == RESCUE)
     finally:
-        for signalling in signallings:
-            await signalling.close()
+        await access.close()
         context.shutdown(reason="call over")
 
 
-def _rang(participant: Any) -> bool:
-    """Came in by a dispatch rule; the nurses that we dial did not."""
-    kind = participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_SIP
-    return bool(kind and participant.attributes.get("sip.ruleID"))
+class _Access:
+    """One job's way to its room and to livekit-server."""
+
+    def __init__(self, context: JobContext, line: Line, settings: Settings) -> None:
+        self._context, self._line, self._settings = context, line, settings
+        self._trunk = ""
+        self._signalling: ServerSignalling | None = None
+
+    async def enter(self) -> None:
+        """Connect to the room, asking for the nurse trunk meanwhile."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._ask_trunk())
+                await self._context.connect(auto_subscribe=AutoSubscribe.SUBSCRIBE_NONE)
+        except* Exception as raised:  # the SDK's own; what it says may name the room
+            log.error("the room cannot be entered (%s)", type(leaf(raised)).__name__)
+            raise Unavailable("line", "room cannot be entered") from None
+
+    async def _ask_trunk(self) -> None:
+        try:
+            async with asyncio.timeout(TRUNK_WITHIN_S):
+                self._trunk = await provision.nurse_trunk_id(self._line)
+        except (UsageError, TimeoutError):  # a REFER needs none
+            log.warning("livekit-server tells no nurse trunk: nurses cannot be dialled in this call")
+
+    def callers(self) -> list[Any]:
+        """Who came in by a dispatch rule; the nurses that we dial did not."""
+        sip = rtc.ParticipantKind.PARTICIPANT_KIND_SIP
+        found = self._context.room.remote_participants.values()
+        return [one for one in found if one.kind == sip and one.attributes.get("sip.ruleID")]
+
+    async def line_to(self, caller: str, clock: Clock, desk: FileDesk) -> LiveKitLine:
+        """The line to one of them."""
+        line, room = self._line, self._context.room
+        self._signalling = ServerSignalling(
+            line.url,
+            line.access.api_key,
+            line.access.api_secret,
+            room.name,
+            self._trunk,
+            self._settings.line_nurse_address,
+        )
+        return LiveKitLine(room, caller, signalling=self._signalling, clock=clock, address_of=desk.uri)
+
+    async def close(self) -> None:
+        """Give up the connections to the server's API; the room is left by the job's end."""
+        if self._signalling is not None:
+            await self._signalling.close()
