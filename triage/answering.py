@@ -85,7 +85,6 @@ class Ready:
     vad: SileroVoiceActivity
     tools: FakeTools
     watch: Watch
-    script: tuple[str, ...] = ()
     live: LiveCall | None = field(default=None, init=False)
     """The call in progress."""
 
@@ -158,7 +157,10 @@ async def carry(ready: Ready, place: Place, *, rescue: bool = False) -> str:
     try:
         if entered.visit is Visit.TAKEN and not rescue:
             return _said("a room that has its agent: left to that one")
-        stt = ready.recogniser(clock)
+        try:
+            stt = ready.recogniser(clock)
+        except SettingError as error:
+            return _said(f"a call that was not answered: {error}", logging.ERROR)
         try:
             try:
                 caller = await _found(place, stt)

@@ -308,7 +308,6 @@ def prewarm(settings: Settings, process: JobProcess) -> None:
         vad=SileroVoiceActivity.load(),
         tools=tools_of(settings),
         watch=Watch(),
-        script=script_of(settings),
     )
     used_mb = psutil.Process().memory_info().rss // MB
     log.info("a process stands ready: loaded in %.2f s, %d MB", taken_s(), used_mb)
