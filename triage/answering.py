@@ -89,7 +89,11 @@ class Ready:
     """The call in progress."""
 
     def recogniser(self, clock: Clock) -> SpeechToText:
-        """A recogniser for one caller."""
+        """A recogniser for one caller. A script is read anew for each call.
+
+        Raises:
+            SettingError: it can no longer be read.
+        """
         if self.settings.stt == "scripted":
             # Read anew for each call: a bench gives its next caller other words without a restart.
             return RecitingSpeechToText(script_of(self.settings) if self.settings.stt_script else self.script)
