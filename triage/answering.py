@@ -95,8 +95,7 @@ class Ready:
             SettingError: it can no longer be read.
         """
         if self.settings.stt == "scripted":
-            # Read anew for each call: a bench gives its next caller other words without a restart.
-            return RecitingSpeechToText(script_of(self.settings) if self.settings.stt_script else self.script)
+            return RecitingSpeechToText(script_of(self.settings))
         return PocketsphinxSpeechToText(busy=clock.busy_hook("recogniser"))
 
     def end(self) -> None:
