@@ -32,6 +32,7 @@ _LASTING = frozenset(("past", "gone", "chronic"))
 """What takes nothing from a qualifier: who had a stroke years ago had one."""
 _FLEETING = frozenset(("recent_surgery", "recent_travel", "postpartum"))
 """Qualifiers that long ago are none."""
+_FEVER_C, _FEVER_F = (38.0, 42.0), (100.3, 106.0)
 _DAYS_PER = {"day": 1.0, "dia": 1.0, "week": 7.0, "semana": 7.0, "month": 30.4, "mes": 30.4}
 _YEAR_WORDS = ("year", "ano", "yr")
 _LONGEST_AGE = 115.0
@@ -473,6 +474,11 @@ _GOING_ON = frozenset(("and", "but", "y", "pero", "because", "since", "when", "o
 _TURNING = frozenset(("but", "well", "actually", "except", "though", "pero", "bueno", "maybe", "now"))
 
 
+def _is_fever(reading: float) -> bool:
+    """Whether a number with a fraction can only be a raised temperature, so that no word beside it need say so."""
+    return reading % 1 > 0 and (_FEVER_C[0] < reading < _FEVER_C[1] or _FEVER_F[0] < reading < _FEVER_F[1])
+
+
 def _given(numbers: Sequence[Number]) -> list[Match]:
     """Numbers as classes that phrases may ask for."""
     given = [Match("<num>", n.first, n.last) for n in numbers]
@@ -480,4 +486,5 @@ def _given(numbers: Sequence[Number]) -> list[Match]:
     given += [Match("<decade>", n.first, n.last) for n in numbers if DECADES[0] <= n.readings[0] < DECADES[1]]
     low, high = YEARS
     given += [Match("<longnum>", n.first, n.last) for n in numbers if n.last - n.first >= _LONG_NUMBER]
+    given += [Match("<fevernum>", n.first, n.last) for n in numbers if _is_fever(n.readings[0])]
     return given + [Match("<year>", n.first, n.last) for n in numbers if any(low <= r <= high for r in n.readings)]
