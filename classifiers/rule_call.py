@@ -44,6 +44,13 @@ _COMPLETED = 12
 """First words of an answer that may complete a question."""
 _LONG_NUMBER = 4
 """So many number words in a row are a telephone number, a date or an account."""
+_DICTATED = 5
+"""So many digits in a row are dictated."""
+_DIGIT_WORDS = frozenset(
+    ("oh", "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "double", "triple")
+)
+_RESCUE_DIGITS = frozenset(("nine", "one"))
+_RESCUE_NUMBERS = frozenset((911911.0, 911911911.0, 911.0))
 _SPELLED = 3
 """So many single letters in a row spell something."""
 _ANSWER_WORDS = 3
@@ -135,7 +142,7 @@ class RuleCall:
     ) -> list[Candidate]:
         rules = self._rules
         numbers = find_numbers(tokens)
-        matches = rules.book.find(tokens, [*_given(numbers), *_spelled(tokens)])
+        matches = rules.book.find(tokens, [*_given(numbers), *_spelled(tokens), *_dictated(tokens)])
         symptoms = [(m.first, m.last) for m in matches if m.name == "<symptom>" or m.name in rules.flags]
         context = Context(tokens, matches, rules.cues, symptoms)
         candidates: list[Candidate] = []
@@ -204,6 +211,8 @@ class RuleCall:
                     measures.update(str(row["measures"]).split())
         turned = {code for code, yes in findings if not yes}
         kept = tuple((code, yes) for code, yes in findings if not (yes and code in turned))
+        if tokens and tokens[0].text in _WHEN:
+            kept = tuple((code, yes) for code, yes in kept if yes)
         kinds = {self._rules.cues[m.name]["kind"] for m in matches if m.name[0] == "!"}
         is_open = any(
             self._rules.cues[m.name]["kind"] == "asks_open" and m.first <= 1 for m in matches if m.name[0] == "!"
@@ -470,8 +479,24 @@ def _spelled(tokens: Sequence[Token]) -> list[Match]:
     return found
 
 
+_WHEN = frozenset(("when", "cuando"))
+"""A question for a time has no dangerous no."""
 _GOING_ON = frozenset(("and", "but", "y", "pero", "because", "since", "when", "on", "in", "of", "yes", "if", "after"))
 _TURNING = frozenset(("but", "well", "actually", "except", "though", "pero", "bueno", "maybe", "now"))
+
+
+def _dictated(tokens: Sequence[Token]) -> list[Match]:
+    """Runs of digits one after another, which are a telephone number or an account; nine, one, one is none of them."""
+    found = []
+    first = 0
+    for at in range(len(tokens) + 1):
+        if at < len(tokens) and tokens[at].text in _DIGIT_WORDS:
+            continue
+        said = {token.text for token in tokens[first:at]}
+        if at - first >= _DICTATED and not said <= _RESCUE_DIGITS:
+            found.append(Match("<longnum>", first, at))
+        first = at + 1
+    return found
 
 
 def _is_fever(reading: float) -> bool:
@@ -485,6 +510,10 @@ def _given(numbers: Sequence[Number]) -> list[Match]:
     given += [Match("<many>", n.first, n.last) for n in numbers if _MANY <= n.readings[0] < YEARS[0]]
     given += [Match("<decade>", n.first, n.last) for n in numbers if DECADES[0] <= n.readings[0] < DECADES[1]]
     low, high = YEARS
-    given += [Match("<longnum>", n.first, n.last) for n in numbers if n.last - n.first >= _LONG_NUMBER]
+    given += [
+        Match("<longnum>", n.first, n.last)
+        for n in numbers
+        if n.last - n.first >= _LONG_NUMBER and not _RESCUE_NUMBERS & set(n.readings)
+    ]
     given += [Match("<fevernum>", n.first, n.last) for n in numbers if _is_fever(n.readings[0])]
     return given + [Match("<year>", n.first, n.last) for n in numbers if any(low <= r <= high for r in n.readings)]
