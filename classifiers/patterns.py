@@ -22,7 +22,7 @@ once, and there is no backtracking. Soft tokens cost nothing inside a phrase; br
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from classifiers.tokens import Token, is_opened, tokenise
 
@@ -54,7 +54,7 @@ class PatternError(ValueError):
     """A phrase in a rule file is not well formed."""
 
 
-def _run(words: Iterable[str]) -> Alternative:
+def _run(words: Sequence[str]) -> Alternative:
     """The items of plain words and gaps."""
     items: Alternative = []
     gap = 0
@@ -62,10 +62,12 @@ def _run(words: Iterable[str]) -> Alternative:
         if word in _GAPS:
             gap = _GAPS[word]
             continue
-        first, *others = _atoms(word) or ((0, ""),)
-        if first[1]:
-            items.append((gap, first[1]))
-            items += others
+        atoms = _atoms(word)
+        if not gap:
+            items += atoms
+        elif atoms:
+            items.append((gap, atoms[0][1]))
+            items += atoms[1:]
             gap = 0
     return items
 
@@ -73,8 +75,7 @@ def _run(words: Iterable[str]) -> Alternative:
 @cache
 def _flat(piece: str) -> tuple[str, list[Alternative]]:
     """Name and choices of a bracket without brackets in it."""
-    choices = piece[1:-1].split("|")
-    return f"<{' | '.join(' '.join(c.split()) for c in choices)}>", [_run(choice.split()) for choice in choices]
+    return f"<{piece[1:-1]}>", [_run(choice.split()) for choice in piece[1:-1].split("|")]
 
 
 def _parse(
@@ -185,48 +186,37 @@ def _without_one(word: str) -> list[str]:
     return shorter + swapped
 
 
-class _Node:
-    """A place in the tree: what may come next, by the gap before it, and what is found here."""
-
-    __slots__ = ("classes", "names", "ways")
-
-    def __init__(self) -> None:
-        self.ways: dict[int, dict[str, _Node]] | None = None
-        self.names: tuple[str, ...] = ()
-        self.classes: tuple[str, ...] = ()
+_Node = list[Any]
+"""A place in the tree: [ways on by the gap before them, names found here, classes found here]. A plain list, so that the
+whole tree can be kept in a file as it is (`rule_cache.py`); ways are None where nothing goes on."""
+_Ways = dict[int, dict[str, _Node]]
 
 
-def _merged(nodes: Sequence[_Node]) -> _Node | None:
-    """One node that goes on wherever one of these does; None when none goes on. What is found at them is left out."""
-    going = [node for node in nodes if node.ways]
-    if not going:
-        return None
-    whole = _Node()
-    whole.ways = _joined([node.ways for node in going if node.ways])
-    return whole
+def _node() -> _Node:
+    return [None, (), ()]
 
 
-def _joined(all_ways: "Sequence[dict[int, dict[str, _Node]]]") -> "dict[int, dict[str, _Node]]":
-    if len(all_ways) == 1:
-        return all_ways[0]
+def _merged(nodes: Sequence[_Node]) -> _Ways | None:
+    """The ways on of all these nodes together; None when none goes on."""
+    going: list[_Ways] = [ways for ways, _, _ in nodes if ways]
+    if len(going) < 2:
+        return going[0] if going else None
     joined: dict[int, dict[str, list[_Node]]] = {}
-    for ways in all_ways:
+    for ways in going:
         for gap, edges in ways.items():
             into = joined.setdefault(gap, {})
             for atom, child in edges.items():
                 into.setdefault(atom, []).append(child)
     return {
-        gap: {atom: nodes[0] if len(nodes) == 1 else _as_one(nodes) for atom, nodes in edges.items()}
+        gap: {atom: children[0] if len(children) == 1 else _as_one(children) for atom, children in edges.items()}
         for gap, edges in joined.items()
     }
 
 
 def _as_one(nodes: Sequence[_Node]) -> _Node:
-    """The nodes as one, with everything that is found at them."""
-    whole = _merged(nodes) or _Node()
-    whole.names = tuple(dict.fromkeys(name for node in nodes for name in node.names))
-    whole.classes = tuple(dict.fromkeys(name for node in nodes for name in node.classes))
-    return whole
+    names = dict.fromkeys(name for _, found, _ in nodes for name in found)
+    classes = dict.fromkeys(name for _, _, found in nodes for name in found)
+    return [_merged(nodes), tuple(names), tuple(classes)]
 
 
 class _Reading(NamedTuple):
@@ -235,7 +225,7 @@ class _Reading(NamedTuple):
     atoms: frozenset[str]
     """Itself and every class it belongs to, as far as phrases go on with them."""
     names: tuple[str, ...]
-    onward: _Node | None
+    onward: _Ways | None
     """Where the phrases go on that begin with it."""
     noun: bool
 
@@ -250,6 +240,11 @@ class Match(NamedTuple):
     first: int
     last: int
 
+
+_PACKED = (
+    "_root", "_order", "_inner", "_known", "_prefixes", "_shortest", "_misspelt",
+    "_barriers", "_noun_words", "_noun_classes", "_told",
+)  # fmt: skip
 
 _Open = list[tuple[dict[str, _Node], int, int]]
 """Partial matches: ways on, first token, and the token before which they ended."""
@@ -268,6 +263,7 @@ class Book:
         """`told`: the classes that `find` tells of, beside everything that is no class."""
         self._root: dict[str, _Node] = {}
         self._order: dict[str, int] = {}
+        self._only: dict[str, tuple[str]] = {}
         self._inner: set[str] = set()
         self._known: set[str] = set()
         self._prefixes: dict[str, str] = {}
@@ -304,25 +300,27 @@ class Book:
         atom = items[0][1]
         node = self._root.get(atom)
         if node is None:
-            node = self._root[atom] = _Node()
+            node = self._root[atom] = _node()
             self._know(atom)
         for gap, atom in items[1:]:
-            if node.ways is None:
-                node.ways = {}
-            edges = node.ways.get(gap)
+            ways = node[0]
+            if ways is None:
+                ways = node[0] = {}
+            edges = ways.get(gap)
             if edges is None:
-                edges = node.ways[gap] = {}
+                edges = ways[gap] = {}
             child = edges.get(atom)
             if child is None:
-                child = edges[atom] = _Node()
+                child = edges[atom] = _node()
                 if atom not in self._inner:
                     self._inner.add(atom)
                     self._know(atom)
             node = child
-        if name[0] == "<" and name not in node.classes:
-            node.classes = (*node.classes, name)
-        if (name[0] != "<" or name in self._told) and name not in node.names:
-            node.names = (*node.names, name)
+        is_class = name[0] == "<"
+        if is_class and name not in node[2]:
+            node[2] = (*node[2], name) if node[2] else self._only.setdefault(name, (name,))
+        if (not is_class or name in self._told) and name not in node[1]:
+            node[1] = (*node[1], name) if node[1] else self._only.setdefault(name, (name,))
 
     def _know(self, atom: str) -> None:
         if atom.endswith("*"):
@@ -330,11 +328,28 @@ class Book:
             self._shortest = min(self._shortest, len(atom) - 1)
         self._known.add(atom)
 
-    @staticmethod
-    def written() -> None:
+    def written(self) -> None:
         """Forget what only serves the reading of rule files; call it when all are read."""
         _flat.cache_clear()
         _atoms.cache_clear()
+        self._only.clear()
+        self._groups.clear()
+
+    def packed(self) -> tuple[Any, ...]:
+        """Everything the book is, as plain tuples, lists, dicts, sets and strings."""
+        return tuple(getattr(self, name) for name in _PACKED)
+
+    @classmethod
+    def unpacked(cls, parts: Sequence[Any]) -> "Book":
+        """The book that `packed` gave; it shares these parts.
+
+        Raises:
+            ValueError: these are not the parts of a book.
+        """
+        book = cls((), (), ())
+        for name, part in zip(_PACKED, parts, strict=True):
+            setattr(book, name, part)
+        return book
 
     def spell(self, word: str) -> None:
         """Let `word` also be recognised with one letter wrong, missing, too many or swapped, where that is no word of ours."""
@@ -353,7 +368,7 @@ class Book:
         while stack:
             node = stack.pop()
             yield node
-            for edges in (node.ways or {}).values():
+            for edges in (node[0] or {}).values():
                 stack.extend(edges.values())
 
     def atoms(self) -> set[str]:
@@ -362,7 +377,7 @@ class Book:
 
     def emitted(self) -> set[str]:
         """Every name that can be found, classes included."""
-        return {name for node in self._nodes() for name in (*node.names, *node.classes)}
+        return {name for node in self._nodes() for name in (*node[1], *node[2])}
 
     @property
     def words_kept(self) -> int:
@@ -412,8 +427,8 @@ class Book:
             node = root.get(atom)
             if node is not None:
                 nodes.append(node)
-                seeds += node.classes
-                for name in node.names:
+                seeds += node[2]
+                for name in node[1]:
                     names[name] = None
         used = atoms & self._inner
         noun = not self._noun_classes.isdisjoint(atoms)
@@ -460,7 +475,7 @@ class Book:
         def in_order(match: Match) -> tuple[int, int]:
             return match.first, order[match.name]
 
-        def keep(ways: dict[int, dict[str, _Node]], first: int) -> None:
+        def keep(ways: _Ways, first: int) -> None:
             for gap, edges in ways.items():
                 if gap == 0:
                     adjacent.setdefault((hard[end], breaks[end]), []).append((edges, first, end))
@@ -474,14 +489,15 @@ class Book:
                 if key in entered:
                     continue
                 entered.add(key)
-                for name in node.names:
+                ways, names, classes = node
+                for name in names:
                     told.add(Match(name, first, end))
-                for name in node.classes:
+                for name in classes:
                     if (name, first) not in opened:
                         opened.add((name, first))
                         pending.append((self._read_class(name), first))
-                if node.ways:
-                    keep(node.ways, first)
+                if ways:
+                    keep(ways, first)
 
         for at, token in enumerate(tokens):
             end = at + 1
@@ -526,9 +542,9 @@ class Book:
                                 follow(edges, atoms, first)
                     if nouns:
                         late.append((atoms, start))
-                if onward is not None and onward.ways and (id(onward), start) not in entered:
+                if onward and (id(onward), start) not in entered:
                     entered.add((id(onward), start))
-                    keep(onward.ways, start)
+                    keep(onward, start)
             if told:
                 found += sorted(told, key=in_order) if len(told) > 1 else told
                 told.clear()

@@ -5,17 +5,20 @@ names it; nothing is skipped.
 """
 
 import hashlib
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
+from classifiers import rule_cache
 from classifiers.levels import Category, Level
 from classifiers.patterns import Book, PatternError
 
 SCHEMA = 1
 LANGUAGES = ("en", "es")
+_MARKS = re.compile(r"[(|)]")
 SYMPTOM = "symptom"
 """The one class that is told of: where a negation may end."""
 
@@ -122,16 +125,17 @@ def phrases(block: str) -> list[str]:
     """The phrases of a block: one per line, or separated by ` | ` outside brackets; `#` starts a remark."""
     found: list[str] = []
     for raw in block.splitlines():
-        line = raw.split("#", 1)[0].strip()
+        line = raw.split("#", 1)[0]
         depth, start = 0, 0
-        for at, character in enumerate(line):
+        for mark in _MARKS.finditer(line):
+            character = mark.group()
             if character == "(":
                 depth += 1
             elif character == ")":
                 depth -= 1
-            elif character == "|" and depth == 0:
-                found.append(line[start:at].strip())
-                start = at + 1
+            elif depth == 0:
+                found.append(line[start : mark.start()].strip())
+                start = mark.end()
         found.append(line[start:].strip())
     return [phrase for phrase in found if phrase]
 
@@ -150,13 +154,8 @@ def _condition(text: str) -> Condition:
     return Condition(text.strip())
 
 
-def load_rulebook(texts: Mapping[str, str] | None = None) -> Rulebook:
-    """Compile the rule files (`texts` by file name; the shipped ones when not given).
-
-    Raises:
-        RuleFileError: a file is not well formed; names file, entry and fault.
-    """
-    texts = read_files() if texts is None else texts
+def _parsed(texts: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """The rule files' tables by file name, in the order of the names."""
     parsed: dict[str, dict[str, Any]] = {}
     for name in sorted(texts):
         try:
@@ -165,16 +164,80 @@ def load_rulebook(texts: Mapping[str, str] | None = None) -> Rulebook:
             raise RuleFileError(f"{name}: {error}") from error
         if parsed[name].get("schema") != SCHEMA:
             raise RuleFileError(f"{name}: schema is not {SCHEMA}")
+    return parsed
 
-    barriers: list[str] = []
-    noun_words: list[str] = []
-    noun_classes: list[str] = []
+
+def _rows(table: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """(entry, name to be found as, row) of everything in one file that has phrases."""
+    for entry, row in table.get("class", {}).items():
+        yield entry, f"<{entry}>", row
+    for row in table.get("flag", ()):
+        yield row["code"], row["code"], row
+    for entry, row in table.get("cue", {}).items():
+        yield entry, f"!{entry}", row
+    for row in table.get("qualifier", ()):
+        entry = f"{row['name']}={row.get('value', 'yes')}"
+        yield entry, f"@{entry}", row
+    for number, row in enumerate(table.get("measure", ())):
+        yield row["name"], f"#{row['name']}.{number}", row
+
+
+def _compile(parsed: Mapping[str, Mapping[str, Any]]) -> tuple[Book, dict[str, frozenset[str]]]:
+    """All phrases as one book, and per language the names that have phrases in it. Takes the phrases out of the rows."""
+    words: dict[str, list[str]] = {"barriers": [], "noun_words": [], "noun_classes": [], "spelled": []}
     for table in parsed.values():
-        barriers += table.get("barriers", "").split()
-        noun_words += table.get("noun_words", "").split()
-        noun_classes += table.get("noun_classes", "").split()
-    book = Book(barriers, noun_words, noun_classes, told=(SYMPTOM,))
+        for key, found in words.items():
+            found += table.get(key, "").split()
+    book = Book(words["barriers"], words["noun_words"], words["noun_classes"], told=(SYMPTOM,))
+    for word in words["spelled"]:
+        book.spell(word)
+    spoken: dict[str, set[str]] = {language: set() for language in LANGUAGES}
+    for file, table in parsed.items():
+        entry = "top"
+        try:
+            for entry, name, row in _rows(table):
+                for language in LANGUAGES:
+                    for phrase in phrases(row.pop(language, "")):
+                        spoken[language].add(name)
+                        try:
+                            book.add(name, phrase)
+                        except PatternError as error:
+                            raise RuleFileError(f"{file}: {entry}: {phrase!r}: {error}") from error
+        except (KeyError, TypeError, AttributeError) as error:
+            raise RuleFileError(f"{file}: {entry}: {error!r}") from error
+    book.written()
+    return book, {language: frozenset(names) for language, names in spoken.items()}
 
+
+def load_rulebook(texts: Mapping[str, str] | None = None) -> Rulebook:
+    """Compile the rule files (`texts` by file name; the shipped ones when not given, which are compiled once and kept).
+
+    Raises:
+        RuleFileError: a file is not well formed; names file, entry and fault.
+    """
+    if texts is not None:
+        parsed = _parsed(texts)
+        return _assembled(parsed, *_compile(parsed), texts)
+    texts = read_files()
+    key = rule_cache.key_of(texts)
+    kept = rule_cache.read(key)
+    if kept is not None:
+        parsed, parts, languages = kept
+        return _assembled(parsed, Book.unpacked(parts), languages, texts)
+    parsed = _parsed(texts)
+    book, languages = _compile(parsed)
+    rules = _assembled(parsed, book, languages, texts)
+    rule_cache.keep(key, (parsed, book.packed(), languages))
+    return rules
+
+
+def _assembled(
+    parsed: Mapping[str, Mapping[str, Any]],
+    book: Book,
+    languages: Mapping[str, frozenset[str]],
+    texts: Mapping[str, str],
+) -> Rulebook:
+    """The rulebook of these tables and phrases."""
     flags: dict[str, Flag] = {}
     combinations: list[Combination] = []
     measures: dict[str, Measure] = {}
@@ -182,63 +245,37 @@ def load_rulebook(texts: Mapping[str, str] | None = None) -> Rulebook:
     cues: dict[str, Mapping[str, Any]] = {}
     categories: dict[Category, CategoryRow] = {}
     level_rank: dict[Level, int] = {}
-
-    spoken: dict[str, set[str]] = {language: set() for language in LANGUAGES}
-
-    def add(file: str, entry: str, name: str, row: Mapping[str, Any]) -> None:
-        for language in LANGUAGES:
-            for phrase in phrases(row.get(language, "")):
-                spoken[language].add(name)
-                try:
-                    book.add(name, phrase)
-                except PatternError as error:
-                    raise RuleFileError(f"{file}: {entry}: {phrase!r}: {error}") from error
-
-    for table in parsed.values():
-        for word in table.get("spelled", "").split():
-            book.spell(word)
-
     for file, table in parsed.items():
         entry = "top"
         try:
-            for entry, row in table.get("class", {}).items():
-                add(file, entry, f"<{entry}>", row)
             for row in table.get("flag", ()):
                 entry = row["code"]
-                if entry in flags:
-                    add(file, entry, entry, row)
-                    continue
-                flags[entry] = Flag(
-                    entry,
-                    Category(row.get("category", "none")),
-                    Level(row.get("level", "routine")),
-                    row.get("source", table.get("source", "")),
-                    row.get("approved_by", table.get("approved_by", "")),
-                    row.get("approved_on", table.get("approved_on", "")),
-                    frozenset(row.get("counts", "").split()),
-                )
-                add(file, entry, entry, row)
+                if entry not in flags:
+                    flags[entry] = Flag(
+                        entry,
+                        Category(row.get("category", "none")),
+                        Level(row.get("level", "routine")),
+                        row.get("source", table.get("source", "")),
+                        row.get("approved_by", table.get("approved_by", "")),
+                        row.get("approved_on", table.get("approved_on", "")),
+                        frozenset(row.get("counts", "").split()),
+                    )
             for entry, row in table.get("cue", {}).items():
                 cues[f"!{entry}"] = row
-                add(file, entry, f"!{entry}", row)
             for row in table.get("qualifier", ()):
                 entry = f"{row['name']}={row.get('value', 'yes')}"
                 qualifiers[f"@{entry}"] = (row["name"], str(row.get("value", "yes")))
-                add(file, entry, f"@{entry}", row)
             for number, row in enumerate(table.get("measure", ())):
                 entry = row["name"]
-                name = f"#{entry}.{number}"
-                measures[name] = Measure(
+                measures[f"#{entry}.{number}"] = Measure(
                     entry,
                     float(row.get("scale", 1)),
                     float(row.get("offset", 0)),
                     float(row["low"]),
                     float(row["high"]),
                 )
-                add(file, entry, name, row)
             for row in table.get("combination", ()):
                 entry = row["id"]
-                groups = row["needs"]
                 combinations.append(
                     Combination(
                         entry,
@@ -247,7 +284,7 @@ def load_rulebook(texts: Mapping[str, str] | None = None) -> Rulebook:
                         row.get("source", table.get("source", "")),
                         row.get("approved_by", table.get("approved_by", "")),
                         row.get("approved_on", table.get("approved_on", "")),
-                        tuple(tuple(_condition(c) for c in group.split("|")) for group in groups),
+                        tuple(tuple(_condition(c) for c in group.split("|")) for group in row["needs"]),
                     )
                 )
             for entry, row in table.get("category", {}).items():
@@ -256,12 +293,8 @@ def load_rulebook(texts: Mapping[str, str] | None = None) -> Rulebook:
                 )
             for entry, value in table.get("level_rank", {}).items():
                 level_rank[Level(entry)] = int(value)
-        except RuleFileError:
-            raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise RuleFileError(f"{file}: {entry}: {error!r}") from error
-
-    book.written()
     missing = [c.value for c in Category if c not in categories] + [v.value for v in Level if v not in level_rank]
     if missing:
         raise RuleFileError(f"categories.toml: no row for {', '.join(missing)}")
@@ -276,5 +309,5 @@ def load_rulebook(texts: Mapping[str, str] | None = None) -> Rulebook:
         categories=categories,
         level_rank=level_rank,
         versions=(("rules", digest),),
-        languages={language: frozenset(names) for language, names in spoken.items()},
+        languages=languages,
     )
