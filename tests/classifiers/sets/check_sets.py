@@ -27,11 +27,11 @@ ADVERSARIAL = (
     "names_places", "non_native", "child_speech", "broken_speech", "understatement", "denial_after_hint", "admin_urgent",
 )  # fmt: skip
 LEAST_LINES = {
-    "natural_first_turn": 160, "single_turn": 100, "told_vignette": 80, "spanish": 120, "level": 80,
+    "natural_first_turn": 200, "single_turn": 120, "told_vignette": 90, "spanish": 140, "level": 90,
     **dict.fromkeys(ADVERSARIAL, 18),
 }  # fmt: skip
-LEAST_CALLS = {"consultation": 25, "building": 40}
-LEAST_IN_ALL = 900
+LEAST_CALLS = {"consultation": 30, "building": 45}
+LEAST_IN_ALL = 1_000
 FILES = {
     "natural_first_turns": ("natural_first_turn",),
     "single_turns": ("single_turn",),
