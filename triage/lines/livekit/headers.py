@@ -12,7 +12,9 @@ ANSWER_S = 5.0
 """How long the SIP service may take to tell them."""
 WITHHELD = frozenset({"anonymous", "restricted", "unavailable", "unknown", "withheld", "private"})
 """User parts that say that there is no number."""
-_USER = re.compile(r"(?:sips?|tel):([^@;>\s]+)", re.IGNORECASE)
+LONGEST = 64
+_ADDRESS = re.compile(r"<([^<>]*)>[^<>]*$")
+_USER = re.compile(r"\s*(?:sips?:([^@;>\s]+)@|tel:([^@;>\s]+))", re.IGNORECASE)
 
 
 async def caller_number(room: Any, identity: str) -> str:
@@ -40,9 +42,12 @@ def number_in(answer: str) -> str:
     except (ValueError, AttributeError):
         return ""
     for name in ASKED:
-        user = _USER.search(shown.get(name.lower(), ""))
-        if user and user[1].lower() not in WITHHELD:
-            return user[1]
+        header = shown.get(name.lower(), "")
+        address = _ADDRESS.search(header)  # a name before it is the caller's own choice
+        user = _USER.match(address[1] if address else header)
+        number = (user[1] or user[2])[:LONGEST] if user else ""
+        if number and number.lower() not in WITHHELD:
+            return number
     return ""
 
 

@@ -36,7 +36,7 @@ log = logging.getLogger("triage.lines.livekit")
 
 ACTIVE_WITHIN_S = 30.0
 """A call whose voice we took is answered within this, or never."""
-RETURN_S = 8.0
+RETURN_S = 15.0
 """A caller who was cut off from the room, and did not leave it, may come back within this."""
 PROOF_S = 0.3
 """A caller whose leg stands this long after a REFER's success was really transferred."""

@@ -9,7 +9,7 @@ again. A bridge is the two of them subscribed to each other; nothing of ours is 
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
@@ -27,6 +27,8 @@ from triage.ports import RATE, LineSignal, Pcm, SignalKind
 
 log = logging.getLogger("triage.lines.livekit")
 
+NURSE = "nurse_"
+"""Identities of dialled legs begin with this; the number of the attempt follows."""
 ACCEPTING_KEY = "1"
 """The key that the whisper asks for."""
 SETTLE_S = 0.15
@@ -38,6 +40,8 @@ TAIL_S = 0.25
 """What was said last is still on its way for so long."""
 RETURN_S = 1.0
 """A leg that was cut off from the room, and did not leave it, may come back within this."""
+BRIDGE_S = (0.0, 0.1, 0.3, 1.0)
+"""Pauses before each try to join nurse and caller."""
 PUT_OUT_S = (0.0, 0.3, 0.7, 1.0)
 """Pauses before each try to put a leg out; a leg that was only just dialled may still be on its way in."""
 
@@ -71,7 +75,7 @@ class NurseLeg:
     """One attempt to get a nurse on the line by dialling."""
 
     def __init__(self, attempt: int, target: str, uri: str, code: str, timeout_s: float, around: Around) -> None:
-        self.attempt, self.identity = attempt, f"nurse_{attempt}"
+        self.attempt, self.identity = attempt, f"{NURSE}{attempt}"
         self.stage = Stage.RINGING
         self.parting: asyncio.Task[None] | None = None
         """Takes the leg off, with a last word to it."""
@@ -82,6 +86,8 @@ class NurseLeg:
         self._to_say: list[Pcm] = []
         self._whispered = self._accepted = self._rang = False
         self._can_hear = asyncio.Event()
+        self._turn = asyncio.Lock()
+        """Requests about who hears whom go one after the other, so that the last one stands."""
         self._dialling = False
         self._open = False
         self._timer: asyncio.TimerHandle | None = None
@@ -262,38 +268,57 @@ class NurseLeg:
 
     async def _deafen(self) -> None:
         """Before the answer: it hears nobody, and nobody hears it."""
-        await self._ask(self._around.signalling.may_hear(self.identity, False))
+        async with self._turn:
+            if self.stage is Stage.RINGING:
+                await self._ask(self._around.signalling.may_hear(self.identity, False))
         await self._separate()
 
     async def _separate(self) -> None:
         """Take it out of everybody's ears, and everybody out of its own."""
-        ours = self._tracks_of(self._participant())
-        asked = [self._around.signalling.subscribe(self.identity, self._tracks_of_others(), False)]
-        asked += [self._around.signalling.subscribe(other.identity, ours, False) for other in self._others() if ours]
-        await asyncio.gather(*(self._ask(request) for request in asked))
+        async with self._turn:
+            if self.stage in (Stage.RINGING, Stage.HELD):
+                await self._subscribe(self._others(), False)
 
     async def _hold(self) -> None:
         await self._separate()
         await asyncio.sleep(SETTLE_S)
         await self._separate()
-        if self.stage is not Stage.HELD:
-            return
-        self._open = True
-        await self._ask(self._around.signalling.may_hear(self.identity, True))
-        await self._ask(self._around.signalling.subscribe(self.identity, self.tracks, True))
-        self._around.tasks.start(self._speak_when_heard(), "whisper")
+        opened = False
         while self.stage is Stage.HELD:
+            if not opened:
+                opened = await self._open_ear()
             await asyncio.sleep(HOLD_AGAIN_S)
-            if self.stage is Stage.HELD:
-                await self._separate()
+            await self._separate()
+
+    async def _open_ear(self) -> bool:
+        """Let the held leg hear what is left to it, the whisper."""
+        async with self._turn:
+            if self.stage is not Stage.HELD:
+                return True
+            self._open = True
+            opened = await self._ask(self._around.signalling.may_hear(self.identity, True))
+            opened &= await self._ask(self._around.signalling.subscribe(self.identity, self.tracks, True))
+        self._around.tasks.start(self._speak_when_heard(), "whisper")
+        return opened
 
     async def _bridge(self) -> None:
-        caller = [other for other in self._others() if not other.identity.startswith("nurse_")]
+        for pause_s in BRIDGE_S:
+            await asyncio.sleep(pause_s)
+            async with self._turn:
+                callers = (other for other in self._others() if not other.identity.startswith(NURSE))
+                heard = await self._ask(self._around.signalling.may_hear(self.identity, True))
+                if await self._subscribe(callers, True) and heard:
+                    return
+
+    async def _subscribe(self, others: Iterable[Any], on: bool) -> bool:
+        """Let it and others hear each other, or no longer; says whether livekit-server did it."""
         ours = self._tracks_of(self._participant())
-        await self._ask(self._around.signalling.may_hear(self.identity, True))
-        asked = [self._around.signalling.subscribe(other.identity, ours, True) for other in caller]
-        asked += [self._around.signalling.subscribe(self.identity, self._tracks_of(other), True) for other in caller]
-        await asyncio.gather(*(self._ask(request) for request in asked))
+        others = tuple(others)
+        theirs = [sid for other in others for sid in self._tracks_of(other)]
+        subscribe = self._around.signalling.subscribe
+        asked = [subscribe(self.identity, theirs, on)] if theirs else []
+        asked += [subscribe(other.identity, ours, on) for other in others if ours]
+        return all(await asyncio.gather(*(self._ask(request) for request in asked)))
 
     async def _ask(self, request: Any) -> bool:
         try:
@@ -371,9 +396,6 @@ class NurseLeg:
         for participant in tuple(self._around.room.remote_participants.values()):
             if participant.identity != self.identity and participant.kind != AGENT:
                 yield participant
-
-    def _tracks_of_others(self) -> list[str]:
-        return [sid for other in self._others() for sid in self._tracks_of(other)]
 
     @staticmethod
     def _tracks_of(participant: Any) -> list[str]:

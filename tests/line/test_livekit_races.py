@@ -1,0 +1,664 @@
+"""Promise: whatever server, carrier, nurse and caller do, and in whatever order, the line tells what is known, once.
+
+All in virtual time, with a room of ours. No log line of the line may hold a number or an address.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("livekit", reason="the telephone line's packages are not here: requirements-line.txt")
+
+from fsm.events import Rung
+from fsm.states import RungKind
+from tests.line.fake_rooms import CALLER, CLIENT_INITIATED, ROOM_CLOSED, TIMED_OUT, Telephone, World
+from triage.clock import run
+from triage.errors import TimedOut, Unavailable
+from triage.lines.livekit import line as lines
+from triage.lines.livekit.headers import PACKET_HEADER
+from triage.lines.livekit.signalling import Fault, SignallingError
+from triage.ports import FRAME, RATE, Frame, LineSignal, SignalKind
+
+K = SignalKind
+REFER, DIAL, DESK = RungKind.REFER, RungKind.DIAL, RungKind.DESK
+NURSE = "nurse_1"
+
+
+class Seen:
+    """A world, and what its line gave."""
+
+    def __init__(self, world: World) -> None:
+        self.world, self.line, self.room = world, world.line, world.room
+        self.frames: list[Frame] = []
+        self.signals: list[LineSignal] = []
+        self.broke: Exception | None = None
+        self.frames_ended = self.signals_ended = False
+        self.readers = [asyncio.ensure_future(self._frames()), asyncio.ensure_future(self._signals())]
+
+    async def _frames(self) -> None:
+        try:
+            async for frame in self.line.frames():
+                self.frames.append(frame)
+        except Unavailable as error:
+            self.broke = error
+        self.frames_ended = True
+
+    async def _signals(self) -> None:
+        async for signal in self.line.signals():
+            self.signals.append(signal)
+        self.signals_ended = True
+
+    @property
+    def kinds(self) -> list[SignalKind]:
+        return [signal.kind for signal in self.signals]
+
+    def of(self, attempt: int) -> list[tuple[SignalKind, str]]:
+        return [(signal.kind, signal.value) for signal in self.signals if signal.attempt == attempt]
+
+    def transfer(self, attempt: int, kind: RungKind, target: str = "nurse", timeout_s: float = 9.0) -> None:
+        self.line.transfer(attempt, Rung(kind=kind, target=target), code=f"code{attempt}", timeout_s=timeout_s)
+
+    async def until(self, kind: SignalKind, within_s: float = 20.0) -> None:
+        async with asyncio.timeout(within_s):
+            while kind not in self.kinds:  # noqa: ASYNC110 virtual time
+                await asyncio.sleep(0.001)
+
+
+@asynccontextmanager
+async def seen(*, up: bool = True, nurse: Telephone | None = None, **how: Any) -> AsyncIterator[Seen]:
+    world = World({"nurse": nurse or Telephone(), "other": Telephone()}, **how)
+    watched = Seen(world)
+    try:
+        if up:
+            await world.line.open()
+            await world.line.connect()
+        yield watched
+    finally:
+        await world.line.close()
+        async with asyncio.timeout(5):
+            await asyncio.gather(*watched.readers)
+        assert [mouth.cancelled for mouth in world.studio.mouths.values() if mouth.cancelled] == []
+        assert all(mouth.closed for mouth in world.studio.mouths.values())
+        left = [task.get_name() for task in asyncio.all_tasks() if task.get_name() in OURS]
+        await world.end()
+        assert left == [], "a task of the line outlived it"
+
+
+OURS = {"voice", "ear", "transfer", "whisper", "hold", "bridge", "nurse's telephone", "late nurse", "voice for a nurse"}
+
+
+def virtual(program: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    def test(**given: Any) -> None:
+        run(program(**given), virtual=True)  # type: ignore[arg-type]
+
+    test.__name__, test.__doc__ = program.__name__, program.__doc__
+    test.__signature__ = __import__("inspect").signature(program)  # type: ignore[attr-defined]
+    return test
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """Nothing breaks in the background, and no log holds an address."""
+    caplog.set_level(logging.DEBUG)
+    yield caplog
+    said = caplog.text
+    assert "sip:" not in said and "127.0.0.1" not in said and "+1555" not in said
+    assert "broke" not in said, said
+
+
+def sound(seconds: float) -> Any:
+    return np.full(round(seconds * RATE), 4000, np.int16)
+
+
+# --- the caller's leg
+
+
+@virtual
+async def test_the_call_is_answered_only_after_our_voice_was_published_and_for_the_caller_alone() -> None:
+    async with seen(up=False) as call:
+        await call.line.open()
+        assert call.world.studio.allowed == {CALLER: {"TR_ours_agent"}}
+        await call.line.connect()
+        await asyncio.sleep(1)
+        assert call.world.hears(CALLER) == {"agent"}
+
+
+@virtual
+async def test_a_caller_who_is_gone_before_the_answer() -> None:
+    for moment in ("before open", "before connect"):
+        async with seen(up=False) as call:
+            if moment == "before open":
+                call.room.leave(CALLER)
+            await call.line.open()
+            if moment == "before connect":
+                call.world.hang_up()
+            with pytest.raises(Unavailable, match="caller gone"):
+                await call.line.connect()
+            assert call.kinds == [K.HUNG_UP] or not call.kinds
+
+
+@virtual
+async def test_a_call_that_is_never_answered() -> None:
+    async with seen(up=False) as call:
+        call.world.published = lambda name: None  # type: ignore[method-assign]
+        await call.line.open()
+        with pytest.raises(TimedOut, match="never active"):
+            await call.line.connect()
+
+
+@virtual
+async def test_hanging_up_is_told_once_by_status_or_departure_whichever_comes_first() -> None:
+    for first in ("status", "departure"):
+        async with seen() as call:
+            await asyncio.sleep(0.5)
+            caller = call.room.remote_participants[CALLER]
+            if first == "status":
+                caller.status("hangup")
+            call.room.leave(CALLER)
+            await asyncio.sleep(0.1)
+            caller.status("hangup")
+            await asyncio.sleep(1)
+            assert call.kinds == [K.HUNG_UP] and call.frames_ended and call.signals_ended
+
+
+@virtual
+async def test_a_caller_who_was_cut_off_may_come_back_and_time_goes_on_meanwhile() -> None:
+    async with seen() as call:
+        await asyncio.sleep(1.001)
+        for reason in (TIMED_OUT, None):
+            call.room.leave(CALLER, reason)  # type: ignore[arg-type]
+            await asyncio.sleep(4)
+            call.room.join(CALLER, "active")
+            await asyncio.sleep(20)
+            assert call.kinds == []
+        assert [frame.start for frame in call.frames] == [n * FRAME for n in range(len(call.frames))]
+        assert abs(len(call.frames) - 49 * 50) < 10
+        call.room.leave(CALLER, TIMED_OUT)
+        await asyncio.sleep(lines.RETURN_S - 0.1)
+        assert call.kinds == []
+        await asyncio.sleep(0.2)
+        assert call.kinds == [K.HUNG_UP]
+
+
+@virtual
+async def test_a_room_that_is_lost_for_good_ends_the_call() -> None:
+    async with seen() as call:
+        call.room.emit("disconnected", ROOM_CLOSED)
+        await asyncio.sleep(0.1)
+        assert call.kinds == [K.HUNG_UP] and call.frames_ended
+
+
+@virtual
+async def test_keys_count_by_whose_they_are() -> None:
+    async with seen(nurse=Telephone(answers_s=0.3)) as call:
+        call.transfer(1, DIAL)
+        await call.until(K.ANSWERED)
+        call.room.press(NURSE, "1")  # before she was asked
+        call.room.press("somebody", "5")
+        call.line.whisper(1, sound(0.5))
+        call.room.press(NURSE, "2")
+        call.room.press(CALLER, "1")
+        call.room.press(NURSE, "1")
+        call.room.press(NURSE, "1")
+        await asyncio.sleep(0.1)
+        assert [(s.kind, s.attempt, s.value) for s in call.signals if s.kind in (K.KEY, K.NURSE_KEY)] == [
+            (K.KEY, 0, "1"),
+            (K.NURSE_KEY, 1, "1"),
+        ]
+
+
+@virtual
+async def test_after_a_reconnection_our_tracks_are_for_the_same_ears_again() -> None:
+    async with seen() as call:
+        call.world.studio.mouths["agent"].sid = "TR_new"
+        call.room.emit("local_track_republished", object(), "TR_ours_agent")
+        assert call.world.studio.allowed == {CALLER: {"TR_new"}}
+        call.world.studio.allowed = {}
+        call.room.emit("reconnected")
+        assert call.world.studio.allowed == {CALLER: {"TR_new"}}
+
+
+@virtual
+async def test_what_is_said_after_the_end_is_heard_by_nobody_and_stays_queued_until_it_is_dropped() -> None:
+    async with seen() as call:
+        call.world.hang_up()
+        call.line.send(sound(0.02))
+        await asyncio.sleep(1)
+        assert call.line.queued() == FRAME and call.line.drop() == FRAME and call.line.queued() == 0
+        assert call.world.studio.mouths["agent"].loud() == []
+
+
+# --- the end by us
+
+
+@virtual
+async def test_hanging_up_tries_again_and_another_way() -> None:
+    for failing, rpc, ended, rpcs in (
+        (SignallingError(Fault.UNKNOWN), "{}", 1, 1),
+        (SignallingError(Fault.UNKNOWN), RuntimeError("no"), lines.ENDING_TRIES, lines.ENDING_TRIES),
+        (SignallingError(Fault.GONE), "{}", 1, 0),
+    ):
+        async with seen() as call:
+            call.world.failing["end_call"] = failing
+            call.room.rpc_answer = rpc
+            await call.line.hang_up()
+            await call.line.hang_up()
+            assert len(call.world.requests("end_call")) == ended
+            assert call.room.rpcs == [(CALLER, "lk.sip.EndCall")] * rpcs
+            await asyncio.sleep(0)
+            assert call.kinds == [K.HUNG_UP]
+
+
+@virtual
+async def test_closing_leaves_nurse_and_caller_who_talk_and_puts_out_everybody_else() -> None:
+    async with seen(nurse=Telephone(answers_s=0.3, key_s=0.5)) as call:
+        call.transfer(1, DIAL)
+        call.transfer(2, DIAL, "other", 9.0)
+        await call.until(K.ANSWERED)
+        call.line.whisper(1, sound(0.2))
+        await call.until(K.NURSE_KEY)
+        call.line.bridge(1)
+        await asyncio.sleep(0.2)
+        await call.line.close()
+        assert set(call.room.remote_participants) == {CALLER, NURSE}
+        assert call.world.requests("end_call") == []
+
+
+@virtual
+async def test_closing_before_a_nurse_has_joined_still_puts_her_out() -> None:
+    async with seen(nurse=Telephone(joins_s=0.2)) as call:
+        call.transfer(1, DIAL)
+        await asyncio.sleep(0.02)
+        await call.line.close()
+        await asyncio.sleep(3)
+        assert call.room.remote_participants == {}
+
+
+# --- REFER
+
+
+@virtual
+async def test_a_refer_says_the_code_and_nothing_else_and_gives_up_before_us() -> None:
+    async with seen() as call:
+        call.transfer(1, REFER, timeout_s=9.0)
+        await asyncio.sleep(0.1)
+        ((caller, uri, headers, within_s),) = call.world.requests("refer")
+        assert (caller, uri, headers, within_s) == (CALLER, "sip:nurse@127.0.0.1", {PACKET_HEADER: "code1"}, 8.0)
+
+
+@pytest.mark.parametrize("empty", [True, False])
+@virtual
+async def test_a_success_is_believed_while_the_callers_leg_stands(empty: bool) -> None:
+    async with seen(empty_success=empty) as call:
+        call.transfer(1, REFER)
+        await asyncio.sleep(1.2 + (lines.PROOF_S if empty else 0.0) - 0.05)
+        assert call.signals == []
+        await asyncio.sleep(0.1)
+        assert call.signals == [LineSignal(K.ANSWERED, 1, takes_caller=True)]
+        assert call.frames_ended and call.signals_ended
+        await asyncio.sleep(2)
+        assert CALLER not in call.room.remote_participants and call.kinds == [K.ANSWERED], "and no hang-up"
+
+
+@pytest.mark.parametrize("empty", [True, False])
+@virtual
+async def test_a_caller_who_hangs_up_in_mid_transfer_was_not_transferred_whatever_the_api_says(empty: bool) -> None:
+    async with seen(empty_success=empty, nurse=Telephone(answers_s=None)) as call:
+        call.transfer(1, REFER)
+        await asyncio.sleep(0.7)
+        call.world.hang_up()
+        await asyncio.sleep(2)
+        assert [(s.kind, s.attempt) for s in call.signals] == [(K.HUNG_UP, 0), (K.TIMED_OUT, 1)]
+        assert call.signals_ended
+
+
+@virtual
+async def test_a_leg_that_ends_right_after_the_success_proves_nothing() -> None:
+    """A phone that hangs up after its NOTIFY 200, and a caller who hung up: nobody can tell one from the other."""
+    async with seen() as call:
+        call.transfer(1, REFER)
+        await asyncio.sleep(1.2 + lines.PROOF_S / 2)
+        call.room.leave(CALLER)
+        await asyncio.sleep(2)
+        assert call.kinds == [K.HUNG_UP, K.TIMED_OUT]
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (SignallingError(Fault.REFUSED, 486), (K.REFUSED, "486")),
+        (SignallingError(Fault.REFUSED, 408), (K.REFUSED, "408")),
+        (SignallingError(Fault.PENDING), (K.PENDING, "")),
+        (SignallingError(Fault.GONE), (K.REFUSED, "481")),
+        (SignallingError(Fault.INVALID), (K.REFUSED, "400")),
+        (SignallingError(Fault.FORBIDDEN), (K.REFUSED, "403")),
+        (SignallingError(Fault.UNKNOWN), (K.TIMED_OUT, "")),
+    ],
+)
+@pytest.mark.parametrize("kind", [REFER, DIAL])
+@virtual
+async def test_every_failure_has_its_own_word(kind: RungKind, fault: SignallingError, told: Any) -> None:
+    async with seen() as call:
+        call.world.failing["refer" if kind is REFER else "dial"] = fault
+        call.transfer(1, kind)
+        await asyncio.sleep(0.1)
+        assert call.of(1) == [told]
+        assert call.line.ours and not call.signals_ended
+
+
+@virtual
+async def test_a_server_that_never_answers_is_given_up_at_our_own_limit() -> None:
+    async with seen() as call:
+
+        async def never(*_: Any, **__: Any) -> bool:
+            await asyncio.Event().wait()
+            return True
+
+        call.world.refer = call.world.dial = never  # type: ignore[assignment, method-assign]
+        for attempt, kind in ((1, REFER), (2, DIAL)):
+            call.transfer(attempt, kind, timeout_s=5.0)
+            await asyncio.sleep(4.9)
+            assert call.of(attempt) == []
+            await asyncio.sleep(0.2)
+            assert call.of(attempt) == [(K.TIMED_OUT, "")]
+            assert call.signals[-1].source == "own clock"
+
+
+@virtual
+async def test_targets_that_cannot_be_reached_on_this_line() -> None:
+    async with seen() as call:
+        call.transfer(1, DESK)
+        call.transfer(2, REFER, "nobody")
+        call.transfer(3, DIAL, "nobody")
+        await asyncio.sleep(0.1)
+        assert [call.of(n) for n in (1, 2, 3)] == [[(K.REFUSED, "404")]] * 3
+        call.world.hang_up()
+        call.transfer(4, REFER)
+        call.transfer(5, DIAL)
+        assert call.world.requests("refer") == call.world.requests("dial") == []
+
+
+@virtual
+async def test_an_attempt_is_started_once_and_one_refer_at_a_time() -> None:
+    async with seen() as call:
+        call.transfer(1, REFER)
+        call.transfer(1, REFER)
+        call.transfer(2, REFER, "other")
+        await asyncio.sleep(0.1)
+        assert len(call.world.requests("refer")) == 1
+        assert [(s.kind, s.attempt) for s in call.signals] == [(K.PENDING, 2)]
+
+
+@virtual
+async def test_a_bug_in_an_attempt_is_told_as_an_unknown_outcome(quiet: pytest.LogCaptureFixture) -> None:
+    async with seen() as call:
+
+        async def broken(*_: Any, **__: Any) -> bool:
+            raise ZeroDivisionError
+
+        call.world.refer = broken  # type: ignore[assignment, method-assign]
+        call.transfer(1, REFER)
+        await asyncio.sleep(0.1)
+        assert call.of(1) == [(K.TIMED_OUT, "")]
+        assert isinstance(call.broke, Unavailable), "and the line says that it is no good any more"
+        call.world.hang_up()
+        await asyncio.sleep(0.1)
+        assert call.kinds[-1] is K.HUNG_UP
+    assert "ZeroDivisionError" in quiet.text
+    quiet.clear()
+
+
+@virtual
+async def test_a_bug_in_a_handler_is_a_failure_of_the_line_and_not_a_line_in_the_sdks_log(
+    quiet: pytest.LogCaptureFixture,
+) -> None:
+    async with seen() as call:
+        call.room.emit("sip_dtmf_received", object())
+        await asyncio.sleep(0.1)
+        assert isinstance(call.broke, Unavailable) and not call.signals_ended
+    quiet.clear()
+
+
+# --- nurses who are dialled
+
+
+@virtual
+async def test_a_held_nurse_hears_the_whisper_alone_and_nobody_hears_her() -> None:
+    async with seen(nurse=Telephone(answers_s=0.5)) as call:
+        heard: set[frozenset[str]] = set()
+        at_the_caller: set[frozenset[str]] = set()
+        call.transfer(1, DIAL)
+        await call.until(K.ANSWERED)
+        answered = call.world.clock.now_ns()
+        call.line.whisper(1, sound(0.5))
+        for _ in range(3000):
+            await asyncio.sleep(0.001)
+            heard.add(frozenset(call.world.hears(NURSE)))
+            at_the_caller.add(frozenset(call.world.hears(CALLER)))
+        assert heard == {frozenset(), frozenset({NURSE})}
+        assert at_the_caller == {frozenset({"agent"})}
+        said = call.world.studio.mouths[NURSE].loud()
+        assert len(said) in (50, 51) and 0.15 < (said[0] - answered) / 1e9 < 0.3, "to its end, and soon"
+        assert call.of(1) == [(K.RINGING, ""), (K.ANSWERED, "")]
+
+
+@virtual
+async def test_a_telephone_that_answers_at_once_is_held_within_its_first_fifth_of_a_second() -> None:
+    async with seen(nurse=Telephone(joins_s=0.0, rings_s=None, answers_s=0.0)) as call:
+        call.transfer(1, DIAL)
+        leaked = 0
+        for _ in range(1000):
+            await asyncio.sleep(0.001)
+            leaked += CALLER in call.world.hears(NURSE)
+        assert leaked < 200
+        assert call.world.hears(NURSE) == {NURSE} and call.world.hears(CALLER) == {"agent"}
+
+
+@virtual
+async def test_a_leg_that_asks_for_everybody_again_is_held_again() -> None:
+    async with seen(nurse=Telephone(answers_s=0.3)) as call:
+        call.transfer(1, DIAL)
+        await call.until(K.ANSWERED)
+        await asyncio.sleep(1)
+        call.world.wished[NURSE] |= set(call.room.remote_participants[CALLER].track_publications)
+        assert CALLER in call.world.hears(NURSE)
+        await asyncio.sleep(1.1)
+        assert call.world.hears(NURSE) == {NURSE}
+        call.room.remote_participants[CALLER].publish()  # the caller's leg came back with a new track
+        call.world.wished[NURSE] |= set(call.room.remote_participants[CALLER].track_publications)
+        await asyncio.sleep(0.05)
+        assert call.world.hears(NURSE) == {NURSE}
+
+
+@virtual
+async def test_a_bridge_joins_the_two_and_ours_is_heard_by_the_caller_alone() -> None:
+    async with seen(nurse=Telephone(answers_s=0.3, key_s=0.5)) as call:
+        call.transfer(1, DIAL)
+        await call.until(K.ANSWERED)
+        call.line.bridge(1)
+        call.line.whisper(1, sound(0.2))
+        call.line.bridge(1)
+        await asyncio.sleep(3)
+        assert call.world.hears(NURSE) == {CALLER, NURSE} and call.world.hears(CALLER) == {"agent", NURSE}
+        call.line.bridge(77)
+
+
+@virtual
+async def test_a_bridge_right_after_the_answer_is_not_undone_by_the_hold() -> None:
+    for wait_s in (0.0, 0.001, 0.006, 0.1, 0.152, 0.156, 0.16, 0.165, 1.17):
+        async with seen(nurse=Telephone(answers_s=0.3)) as call:
+            call.transfer(1, DIAL)
+            await call.until(K.ANSWERED)
+            await asyncio.sleep(wait_s)
+            call.line.bridge(1)
+            await asyncio.sleep(2.5)
+            assert CALLER in call.world.hears(NURSE) and NURSE in call.world.hears(CALLER), wait_s
+
+
+@virtual
+async def test_a_bridge_that_the_server_refuses_is_tried_again() -> None:
+    async with seen(nurse=Telephone(answers_s=0.3)) as call:
+        call.transfer(1, DIAL)
+        await call.until(K.ANSWERED)
+        await asyncio.sleep(0.5)
+        call.world.failing["subscribe"] = SignallingError(Fault.UNKNOWN)
+        call.line.bridge(1)
+        await asyncio.sleep(0.3)
+        del call.world.failing["subscribe"]
+        await asyncio.sleep(1)
+        assert CALLER in call.world.hears(NURSE) and NURSE in call.world.hears(CALLER)
+
+
+@virtual
+async def test_a_slow_server_cannot_leave_a_nurse_deaf() -> None:
+    async with seen(nurse=Telephone(answers_s=0.1)) as call:
+        may_hear = call.world.may_hear
+
+        async def slow(identity: str, may: bool) -> None:
+            await asyncio.sleep(0.0 if may else 1.0)
+            await may_hear(identity, may)
+
+        call.world.may_hear = slow  # type: ignore[method-assign]
+        call.transfer(1, DIAL)
+        await asyncio.sleep(4)
+        assert call.world.hears(NURSE) == {NURSE}
+
+
+@virtual
+async def test_two_nurses_are_kept_apart_from_each_other_too() -> None:
+    async with seen(nurse=Telephone(answers_s=0.3, key_s=0.3)) as call:
+        call.transfer(1, DIAL)
+        call.transfer(2, DIAL, "other")
+        await asyncio.sleep(1.8)
+        call.line.whisper(1, sound(0.2))
+        await asyncio.sleep(1)
+        call.line.bridge(1)
+        await asyncio.sleep(0.5)
+        assert call.world.hears(NURSE) == {CALLER, NURSE}
+        assert call.world.hears("nurse_2") == {"nurse_2"}
+        assert call.world.hears(CALLER) == {"agent", NURSE}
+
+
+@virtual
+async def test_a_ringing_leg_that_is_released_stops_ringing_and_is_never_told_of() -> None:
+    for moment in (0.01, 0.1, 0.5):
+        async with seen(nurse=Telephone(answers_s=5.0)) as call:
+            call.transfer(1, DIAL)
+            await asyncio.sleep(moment)
+            before = list(call.kinds)
+            call.line.release(1, sound(1))
+            await asyncio.sleep(6)
+            assert call.kinds == before and NURSE not in call.room.remote_participants
+            assert NURSE not in call.world.studio.mouths or call.world.studio.mouths[NURSE].loud() == []
+
+
+@virtual
+async def test_an_answer_that_comes_after_the_release_or_the_time_limit_is_put_out() -> None:
+    for release in (True, False):
+        async with seen(nurse=Telephone(answers_s=None)) as call:
+            call.world.failing["remove"] = SignallingError(Fault.UNKNOWN)
+            call.transfer(1, DIAL, timeout_s=3.0)
+            await asyncio.sleep(1.0)
+            if release:
+                call.line.release(1)
+            await asyncio.sleep(3.0)
+            told = call.of(1)
+            assert (told[-1][0] is K.TIMED_OUT) is not release
+            del call.world.failing["remove"]
+            call.room.join(NURSE, "active")
+            await asyncio.sleep(0.5)
+            assert NURSE not in call.room.remote_participants and call.of(1) == told
+
+
+@virtual
+async def test_a_released_nurse_is_told_to_the_end_and_then_put_out() -> None:
+    async with seen(nurse=Telephone(answers_s=0.3)) as call:
+        call.transfer(1, DIAL)
+        await call.until(K.ANSWERED)
+        await asyncio.sleep(0.5)
+        call.line.release(1, sound(1.0))
+        call.line.release(1)
+        call.line.bridge(1)
+        call.line.whisper(1, sound(0.3))
+        call.room.press(NURSE, "1")
+        await asyncio.sleep(0.9)
+        assert NURSE in call.room.remote_participants
+        await asyncio.sleep(0.6)
+        assert NURSE not in call.room.remote_participants
+        assert len(call.world.studio.mouths[NURSE].loud()) in (100, 101)
+        assert call.of(1) == [(K.RINGING, ""), (K.ANSWERED, "")]
+
+
+@virtual
+async def test_the_last_word_to_a_nurse_is_said_though_the_line_closes() -> None:
+    async with seen(nurse=Telephone(answers_s=0.3)) as call:
+        call.transfer(1, DIAL)
+        await call.until(K.ANSWERED)
+        await asyncio.sleep(0.5)
+        call.world.hang_up()
+        await asyncio.sleep(0.1)
+        call.line.release(1, sound(1.0))
+        await call.line.close()
+        assert len(call.world.studio.mouths[NURSE].loud()) in (100, 101)
+        assert NURSE not in call.room.remote_participants
+
+
+@virtual
+async def test_a_nurse_who_is_gone_after_the_answer_is_lost_once() -> None:
+    for how in ("status", "left", "cut off"):
+        async with seen(nurse=Telephone(answers_s=0.3)) as call:
+            call.transfer(1, DIAL)
+            await call.until(K.ANSWERED)
+            if how == "status":
+                call.room.remote_participants[NURSE].status("hangup")
+            call.room.leave(NURSE, TIMED_OUT if how == "cut off" else CLIENT_INITIATED)
+            await asyncio.sleep(1.5)
+            assert call.of(1)[2:] == [(K.NURSE_LOST, "")]
+            assert not call.frames_ended
+
+
+@virtual
+async def test_a_caller_who_hangs_up_while_a_nurse_rings_or_is_held_leaves_her_to_be_told() -> None:
+    for wait_s in (0.5, 2.0):
+        async with seen() as call:
+            call.transfer(1, DIAL)
+            await asyncio.sleep(wait_s)
+            call.world.hang_up()
+            await asyncio.sleep(0.2)
+            assert call.frames_ended and not call.signals_ended
+            call.line.bridge(1)
+            call.line.release(1, sound(0.2))
+            await asyncio.sleep(0.01)
+            assert call.signals_ended
+            await asyncio.sleep(2)
+            assert call.room.remote_participants == {}
+            assert K.NURSE_LOST not in call.kinds
+
+
+@virtual
+async def test_a_success_of_the_api_after_the_leg_was_seen_answered_changes_nothing() -> None:
+    async with seen(nurse=Telephone(answers_s=0.3)) as call:
+        call.transfer(1, DIAL, timeout_s=3.0)
+        await asyncio.sleep(10)
+        assert call.of(1) == [(K.RINGING, ""), (K.ANSWERED, "")]
+
+
+@virtual
+async def test_an_answer_that_the_api_tells_too_late_was_seen_in_the_room() -> None:
+    async with seen() as call:
+
+        async def late(uri: str, identity: str, **_: Any) -> None:
+            await asyncio.sleep(0.3)
+            call.room.join(identity, "dialing").status("active")
+            await asyncio.sleep(2)
+            raise SignallingError(Fault.UNKNOWN)
+
+        call.world.dial = late  # type: ignore[method-assign]
+        call.transfer(1, DIAL)
+        await asyncio.sleep(5)
+        assert call.of(1) == [(K.ANSWERED, "")] and NURSE in call.room.remote_participants
