@@ -123,7 +123,8 @@ class _Service:
         store = SqliteStore(self._folder.database)
         try:
             for joined in join_spool(store, self._folder.spool):
-                log.warning("%d records of a writer that died joined the store", joined.rows)
+                if joined.rows:
+                    log.warning("%d records of a writer that died joined the store", joined.rows)
                 if joined.damaged:
                     log.error("a journal is damaged in %d places: %s", len(joined.damaged), joined.path)
         finally:

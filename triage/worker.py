@@ -29,8 +29,10 @@ import psutil
 from aiohttp import web
 from livekit import api, rtc
 from livekit.agents import AgentServer, AutoSubscribe, JobContext, JobProcess, JobRequest
+from livekit.agents.ipc.job_executor import JobStatus
 from livekit.agents.worker import WorkerPermissions
 from livekit.protocol import models
+from livekit.rtc._ffi_client import FfiClient
 
 from triage import engines, privacy
 from triage.admission import MB, Admission
@@ -76,8 +78,11 @@ HAND_OVER = signal.SIGUSR2
 """Tells a call's process to bring its caller to a nurse."""
 HAND_OVER_S = 14.0
 """How long that may take before the call is cut, s; LiveKit itself gives it 15."""
+REFILL_AFTER_S = 3.0
+"""A process in the place of one that took a call is made after this, or when it is needed, s."""
 TRUNK_WITHIN_S = 3.0
 """livekit-server has told the nurse trunk within this, or the call does without, s."""
+RESCUE_WITHIN_S = 5.0
 NOBODY = "unregistered"
 """What the library calls a server that livekit-server does not know."""
 TRIES = 1_000_000
@@ -168,9 +173,12 @@ async def _serve(settings: Settings, line: Line) -> int:
     log.info("worker: %s at %s, %s; %s", settings.line_agent, line.url, settings.profile, admission.headroom(0))
     try:
         async with _health(server, admission, line.ports.worker), asyncio.TaskGroup() as group:
+            rescues = _Rescues(settings, line, group)
+            server.on("worker_started", lambda: server._proc_pool.on("process_closed", rescues.process_closed))
             running = group.create_task(server.run(devmode=False))
             stop = group.create_task(ending.wait())
             await asyncio.wait((running, stop), return_when=asyncio.FIRST_COMPLETED)
+            rescues.over = True
             if not running.done():
                 await _drained(server, settings)
                 await server.aclose()
@@ -179,6 +187,39 @@ async def _serve(settings: Settings, line: Line) -> int:
         raise leaf(group_error) from None
     log.info("worker: ended")
     return 0
+
+
+class _Rescues:
+    """A call's process that died leaves its caller in a silent room: another one is sent there, once."""
+
+    def __init__(self, settings: Settings, line: Line, group: asyncio.TaskGroup) -> None:
+        self._settings, self._line, self._group = settings, line, group
+        self.over = False
+        """The worker ends: who is left has been brought to a nurse, or nobody can help."""
+
+    def process_closed(self, process: Any) -> None:
+        """One of the processes has ended."""
+        info = process.running_job
+        if self.over or info is None or process.status is not JobStatus.FAILED:
+            return
+        if info.job.metadata == RESCUE:
+            log.error("a process that rescued a caller died too; nobody else is sent")
+            return
+        log.error("a call's process died; another is sent to its caller")
+        self._group.create_task(self._send(info.job.room.name))
+
+    async def _send(self, room: str) -> None:
+        access = self._line.access
+        client = api.LiveKitAPI(self._line.api_url, access.api_key, access.api_secret, failover=False)
+        try:
+            async with asyncio.timeout(RESCUE_WITHIN_S):
+                await client.agent_dispatch.create_dispatch(
+                    api.CreateAgentDispatchRequest(agent_name=self._settings.line_agent, room=room, metadata=RESCUE)
+                )
+        except (api.ServerError, aiohttp.ClientError, TimeoutError) as error:
+            log.error("nobody could be sent to the caller of a process that died (%s)", type(error).__name__)
+        finally:
+            await client.aclose()
 
 
 @asynccontextmanager
@@ -247,16 +288,29 @@ def _load(admission: Admission, server: AgentServer) -> float:
 async def _offered(server: AgentServer, admission: Admission, request: JobRequest) -> None:
     """Take a call where there is headroom; leave it to another worker where there is none."""
     found = admission.headroom(len(server.active_jobs))
-    if found.refusal:
+    if found.refusal and request.job.metadata != RESCUE:
         log.warning("a call is refused: %s; %s", found.refusal, found)
         await request.reject(terminate=False)
         return
     log.info("a call is taken: %s", found)
     admission.took()
+    _refill_later(server)
     try:
         await request.accept(name="agent")
     finally:
         admission.begun()
+
+
+def _refill_later(server: AgentServer) -> None:
+    """The process that takes the place of this call's loads for a second: not while the greeting begins."""
+    pool = server._proc_pool  # 1.8.9, pinned: what is public tells no target
+
+    def change(by: int) -> None:
+        pool.set_target_idle_processes(pool.target_idle_processes + by)
+
+    if pool.target_idle_processes > 0:
+        change(-1)
+        asyncio.get_running_loop().call_later(REFILL_AFTER_S, change, 1)
 
 
 async def _drained(server: AgentServer, settings: Settings) -> None:
@@ -295,6 +349,7 @@ def _at_once() -> None:
 def prewarm(settings: Settings, process: JobProcess) -> None:
     """Load everything that a call needs; runs in each process before it stands ready."""
     taken_s = stopwatch()
+    FfiClient.instance  # noqa: B018 starts the SDK's threads, which would hold the call's loop for 100 ms
     signal.signal(HAND_OVER, signal.SIG_IGN)  # until there is a caller to hand over
     privacy.install()
     loaded = engines.load(settings, writer=f"call-{os.getpid()}", deferred=True)

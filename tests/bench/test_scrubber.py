@@ -67,10 +67,16 @@ def test_short_numbers_names_and_secrets_are_dropped(line: str, lost: str) -> No
         "listening on 127.0.0.1:7880 and 127.0.0.1:10000",
         "networks 192.0.2.0/28",
         "exit 143 after 12 s",
+        "call 01a1feb9-9ae6-7515-b123-456f0e789012 closed",
     ],
 )
 def test_times_addresses_and_ports_stay(line: str) -> None:
     assert CLEAN(line) == line
+
+
+@pytest.mark.parametrize("line", ["01a1feb9-9ae6-7515-b123-456f0e7890123", "01a1feb9-9ae6-1515-b123-456f0e789012"])
+def test_what_only_looks_like_a_calls_id_is_a_number(line: str) -> None:
+    assert "789012" not in CLEAN(line)
 
 
 def test_a_date_is_no_hiding_place() -> None:

@@ -1,8 +1,8 @@
 """What a log line may keep: no telephone number, no caller's name, no secret. Everything unsure goes.
 
 The programs of the line are not ours and write what they like, some of them the caller's number on every call. So their
-output passes through here before it reaches a file. What looks like a number is dropped; times, versions and addresses
-of this shape stay: `2026-11-21T13:31:05.928`, `127.0.0.1:7880`.
+output passes through here before it reaches a file. What looks like a number is dropped; times, versions, addresses
+and ids of our calls of this shape stay: `2026-11-21T13:31:05.928`, `127.0.0.1:7880`, a UUID of version 7.
 """
 
 import re
@@ -17,6 +17,7 @@ _AHEAD = 300
 
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1?\d?\d)"
 _KEPT = rf"""
+    (?<![0-9a-f-]) [0-9a-f]{{8}}-[0-9a-f]{{4}}-7[0-9a-f]{{3}}-[89ab][0-9a-f]{{3}}-[0-9a-f]{{12}} (?![0-9a-f-]) |
     (?<![\d+]) 20\d\d-[01]\d-[0-3]\d (?:[T ]\d\d:\d\d:\d\d (?:[.,]\d{{1,9}})? (?:Z|[+-]\d\d:?\d\d)?)? (?!\d)
   | (?<![\d+]) \d\d?\ [A-Z][a-z][a-z]\ \d{{4}}\ \d\d:\d\d:\d\d (?:\.\d{{1,3}})? (?!\d)
   | (?<="ts":) \d{{10}} (?:\.\d{{1,9}})? (?!\d)
