@@ -51,13 +51,16 @@ def read(key: bytes, path: Path | None = None) -> Any | None:
 
 
 def keep(key: bytes, compiled: Any, path: Path | None = None) -> bool:
-    """Keep this under the key, in one step, so that nobody ever reads half of it. Returns whether it is kept."""
+    """Keep this under the key, in one step, so that nobody ever reads half of it. Returns whether it is kept.
+
+    Without a path it goes to `place()`, unless Python is told to keep nothing (`PYTHONDONTWRITEBYTECODE`).
+    """
     if not key or (path is None and sys.dont_write_bytecode):
         return False
     try:
         path = path or place()
         payload = marshal.dumps(compiled)
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
         try:
             with os.fdopen(handle, "wb") as out:

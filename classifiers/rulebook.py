@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from classifiers import rule_cache
@@ -224,10 +225,27 @@ def load_rulebook(texts: Mapping[str, str] | None = None) -> Rulebook:
     if kept is not None:
         parsed, parts, languages = kept
         return _assembled(parsed, Book.unpacked(parts), languages, texts)
+    return _kept(texts, key)
+
+
+def keep_compiled() -> bool:
+    """Compile the shipped rules and keep them, as an installer does; returns whether they are kept.
+
+    Raises:
+        RuleFileError: a file is not well formed.
+    """
+    texts = read_files()
+    key = rule_cache.key_of(texts)
+    if rule_cache.read(key) is None:
+        _kept(texts, key, rule_cache.place())
+    return rule_cache.read(key) is not None
+
+
+def _kept(texts: Mapping[str, str], key: bytes, path: Path | None = None) -> Rulebook:
     parsed = _parsed(texts)
     book, languages = _compile(parsed)
     rules = _assembled(parsed, book, languages, texts)
-    rule_cache.keep(key, (parsed, book.packed(), languages))
+    rule_cache.keep(key, (parsed, book.packed(), languages), path)
     return rules
 
 
