@@ -19,8 +19,9 @@ test: ## all tests
 	@.ci/setup dev
 	@$(PY) -m pytest $(ARGS)
 
-test-line: line ## the tests of the telephone line: real engines, real sockets
-	@.venv-line/bin/python -m pytest tests/line $(ARGS)
+test-line: line ## the tests of the telephone line: real engines, real phones; none is skipped
+	@.ci/phones
+	@TRIAGE_SKIPPING=none .venv-line/bin/python -m pytest tests/line $(ARGS)
 
 line: ## what the telephone line needs: its packages, livekit-server, Redis
 	@.ci/setup line

@@ -38,6 +38,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"SKIPPED tests/line: {', '.join(MISSING)} not installed; run make test-line")
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where everything was installed for these tests (`make test-line`), one that is left out is a failure."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("TRIAGE_SKIPPING") == "none" and reporter is not None and reporter.stats.get("skipped"):
+        reporter.write_line(f"FAILED: {len(reporter.stats['skipped'])} tests were left out, and none may be")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 def variables(folder: Path) -> dict[str, str]:
     """Settings of a line that is in nobody's way: any free ports, a stretch of free ones for audio."""
     with ExitStack() as held:

@@ -43,11 +43,6 @@ REAL = shutil.which("livekit-sip")
 PROVIDERS = ("sip-bench", *(("livekit-sip",) if REAL else ()))
 
 
-@pytest.mark.skipif(REAL is None, reason="no livekit-sip on the PATH: the contract was run against sip-bench only")
-def test_a_real_livekit_sip_is_held_to_the_contract_too() -> None:
-    assert "livekit-sip" in PROVIDERS
-
-
 class Line:
     """One SIP service on the stack, and an API client; what a test of the contract may use."""
 
