@@ -47,7 +47,10 @@ _LISTING = frozenset(("or", "nor", "ni", "o", "and", "y", "either"))
 _LIST_REACH = 8
 _NEGATORS = frozenset(("no", "not", "never", "without", "sin", "nunca", "ni", "nor"))
 _BARE_NO = frozenset(("no", "nope", "nah", "negative", "none"))
+_TAKING_BACK = frozenset(("but", "and", "then", "it", "that", "they", "has", "have", "had", "is", "all", "which"))
 _REALLY = frozenset(("really", "particularly", "exactly"))
+_OVER = frozenset(("now", "today", "ahora", "ahorita"))
+"""After "it is fine" these say that it was not: over, but not denied."""
 _AFTER_NAME = frozenset(
     ["i", "he", "she", "my", "and", "is", "has", "have", "it", "y", "me", "le", "tengo", "tiene", "with", "having"]
 )
@@ -199,6 +202,19 @@ class Context:
             for span, _ in self.kinds.get(kind, ())
         )
 
+    def _takes_back(self, cue: Span, last: int) -> bool:
+        """Whether a cue opens the next segment with no more than "but it": "it bled a little but it stopped"."""
+        if cue.first < last or self._segment[cue.first] != self._segment[last - 1] + 1:
+            return False
+        between = range(last, cue.first)
+        return all(
+            self._tokens[at].text in _TAKING_BACK for at in between if self._segment[at] == self._segment[cue.first]
+        )
+
+    def _follows(self, kind: str, last: int) -> bool:
+        """Whether such a cue stands right behind the finding: "babbling like always"."""
+        return any(0 <= span.first - last <= 1 for span, _ in self.kinds.get(kind, ()))
+
     def _negated(self, first: int, last: int) -> bool:
         """Whether a negation from outside reaches the finding, or a bare "no" follows it."""
         tokens = self._tokens
@@ -209,7 +225,8 @@ class Context:
             if trigger.first < first < trigger.last and not any(t.text in _NEGATORS for t in inner):
                 return True
         for span, _ in self.kinds.get("deny_after", ()):
-            if 0 <= span.first - last <= 2 and self._segment[span.first] == self._segment[last - 1]:
+            over = span.last < len(tokens) and tokens[span.last].text in _OVER
+            if 0 <= span.first - last <= 2 and self._segment[span.first] == self._segment[last - 1] and not over:
                 return True
         if last < len(tokens) and tokens[last].text in _BARE_NO:
             ends = last + 1 == len(tokens) or tokens[last + 1].after_break or tokens[last + 1].after_comma
@@ -221,7 +238,7 @@ class Context:
         return any(token.text in _AFTER_NAME for token in self._tokens[first:last])
 
     def judge(self, first: int, last: int) -> frozenset[str]:
-        """What speaks against the finding over these tokens: negated, past, gone, chronic, hypothetical, other."""
+        """What speaks against the finding over these tokens: negated, past, gone, passed, chronic, hypothetical, other."""
         found: set[str] = set()
         if self._negated(first, last):
             found.add("negated")
@@ -231,8 +248,10 @@ class Context:
             for span, _ in self.kinds.get("returns", ())
         )
         for kind in ("past", "gone", "chronic"):
-            if not now and self._near(kind, first, last):
+            if (not now and self._near(kind, first, last)) or (kind == "chronic" and self._follows(kind, last)):
                 found.add(kind)
+        if any(self._takes_back(span, last) for span, _ in self.kinds.get("gone", ())):
+            found.add("passed")
         if self._near("other", first, last):
             found.add("other")
         for span, _ in self.kinds.get("named", ()):
