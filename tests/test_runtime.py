@@ -135,10 +135,15 @@ class Desk:
 class World:
     """A runtime on a simulated line whose caller says nothing; the test tells it events."""
 
-    def __init__(self, phones: dict[str, NursePhone] | None = None, stt: ScriptedSpeechToText | None = None) -> None:
+    def __init__(
+        self,
+        phones: dict[str, NursePhone] | None = None,
+        stt: ScriptedSpeechToText | None = None,
+        line: Callable[[Clock, Patient], SimulatedLine] | None = None,
+    ) -> None:
         self.clock = Clock()
         self.patient = Patient([], patience_s=600)
-        self.line = SimulatedLine(self.clock, self.patient, phones)
+        self.line = line(self.clock, self.patient) if line else SimulatedLine(self.clock, self.patient, phones)
         self.outlet = EchoTap(self.line)
         self.record, self.speaking, self.nursing = Written(), Speaking(), Nursing()
         self.audible: list[Audible] = []
