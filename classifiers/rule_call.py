@@ -24,6 +24,8 @@ DECADES = (40, 100)
 """Years as people shorten them: "in ninety-eight"."""
 _DOUBT = frozenset(("hypothetical", "gone", "chronic"))
 """What leaves a finding doubtful rather than denied."""
+_PASSED = frozenset(("passed",))
+"""What takes back a mere fact, not a danger: "it bled a little but it stopped"."""
 _LONG_OVER = frozenset(("past", "chronic", "other"))
 """What takes the danger out of a yes: "yes, years ago", "yes, my neighbor"."""
 _YOUNG = frozenset(("infant", "very_young", "age_days"))
@@ -149,7 +151,7 @@ class RuleCall:
         heard = self._heard(matches, context)
         for h in heard:
             flag = rules.flags[h.code]
-            against = h.against - flag.counts
+            against = h.against - flag.counts - (_PASSED if flag.level.urgent else frozenset())
             span = (h.first + offset, h.last + offset)
             words = text[tokens[h.first].start : tokens[h.last - 1].end]
             if not against:
@@ -242,6 +244,9 @@ class RuleCall:
             for span, row in context.kinds.get(kind, ()):
                 hard = sum(not t.soft for t in tokens[: span.first])
                 ends = span.last >= len(tokens) or tokens[span.last].after_break or tokens[span.last].after_comma
+                after = tokens[span.last].text if span.last < len(tokens) else ""
+                if kind == "affirm" and after in ("not", "no") and not tokens[span.last].after_break:
+                    continue  # "definitely not"
                 if hard < _ANSWER_WORDS and (ends or not row.get("whole") or tokens[span.last].text in _GOING_ON):
                     kept.append(span)
             return kept
@@ -259,6 +264,10 @@ class RuleCall:
         if second is not None and first in no and tokens[second.first].text == "a" and second.last < len(tokens):
             going_on = tokens[second.last].after_break or tokens[second.last].text in _GOING_ON
             second = second if going_on else None  # "no, a little washed out" is no yes
+        if second is not None and second in no and tokens[second.first].text not in _SECOND_NO:
+            second = None  # "yes, nothing new" is no no
+        if second is not None and first in no and tokens[first.first].text not in _SECOND_NO:
+            second = None  # "just a grumble now and then" is no yes
         if second is not None and second in yes and second not in plain:
             second = None  # "no, worse" is no yes
         if second is not None:
@@ -290,6 +299,8 @@ class RuleCall:
             None,
         )
         said = self._said_yes(tokens, context)
+        if any(sum(not t.soft for t in tokens[: span.first]) <= 1 for span, _ in context.kinds.get("usual", ())):
+            return []
         if said is None and hedge is None:
             times = context.kinds.get("now", []) + context.kinds.get("numbered", [])
             if not asked.since or not times or context.kinds.get("past") or context.kinds.get("gone"):
@@ -333,10 +344,10 @@ class RuleCall:
         candidates = []
         for match in matches:
             flag = self._rules.flags.get(match.name)
-            if flag is None or match.first >= seam or match.last <= seam:
+            if flag is None or match.first >= seam or match.last <= seam or flag.category is Category.RESCUE:
                 continue
             last = match.last - seam
-            if context.shielded(0, last) or context.judge(0, last) - flag.counts or self._refused(context):
+            if context.shielded(0, last) or context.judge(0, last) - flag.counts - _PASSED or self._refused(context):
                 continue
             span = (offset, last + offset)
             self._note(match.name, "present", text[tokens[0].start : tokens[last - 1].end], turn, span)
@@ -357,7 +368,7 @@ class RuleCall:
             if row is None or context.shielded(match.first, match.last, errands=False):
                 continue
             lasting = frozenset(("gone", "chronic")) if row[0] in _FLEETING else _LASTING
-            if not context.judge(match.first, match.last) - lasting:
+            if not context.judge(match.first, match.last) - lasting - _PASSED:
                 self._qualifier(row[0], row[1], turn, (match.first + offset, match.last + offset))
 
     def _qualifier(self, name: str, value: str, turn: int, span: tuple[int, int]) -> None:
@@ -479,6 +490,7 @@ def _spelled(tokens: Sequence[Token]) -> list[Match]:
     return found
 
 
+_SECOND_NO = frozenset(("no", "nope", "nah", "not", "never"))
 _WHEN = frozenset(("when", "cuando"))
 """A question for a time has no dangerous no."""
 _GOING_ON = frozenset(("and", "but", "y", "pero", "because", "since", "when", "on", "in", "of", "yes", "if", "after"))
