@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,10 @@ from fsm.states import RungKind
 from tests.line import rooms as line_rooms
 from tests.line.rooms import ANSWERED
 from tests.line.stack import Stack, free_ports
+from tests.line.telephony import tone
 from triage.bench.faults import Faults
+from triage.bench.media.codecs import encoder
+from triage.bench.phones import sipp
 from triage.bench.seam.room import Access
 from triage.bench.service import SipBench
 from triage.bench.sip.agent import Agent
@@ -64,6 +68,10 @@ class Phone:
             self.call.send_audio(wave.astype(np.int16))
             due += 0.02
             await asyncio.sleep(max(0.0, due - self._loop.time()))
+
+    def mute(self) -> None:
+        """Send nothing at all from now on, as a phone that is held may."""
+        self._talking.cancel()
 
     def loud(self, hz: float = 0.0, *, threshold: float = 0.02) -> list[float]:
         """Times at which frames came in which something (or this tone) was heard."""
@@ -131,7 +139,7 @@ class NursePhone:
 class LiveCallLeg:
     """A caller's phone and the line that answered it."""
 
-    def __init__(self, line: LiveKitLine, phone: Phone, room: Any, signalling: ServerSignalling, identity: str) -> None:
+    def __init__(self, line: LiveKitLine, phone: Any, room: Any, signalling: ServerSignalling, identity: str) -> None:
         self.line, self.phone, self.room, self.signalling, self.identity = line, phone, room, signalling, identity
         self.frames: list[Any] = []
         self.arrived: list[float] = []
@@ -195,7 +203,8 @@ class LiveCallLeg:
         with suppress(Exception):
             await asyncio.wait_for(self.room.disconnect(), 3)
         await self.signalling.close()
-        await self.phone.stop()
+        if self.phone is not None:
+            await self.phone.stop()
 
 
 class Telephony:
@@ -247,6 +256,14 @@ class Telephony:
         line = LiveKitLine(room, identity, signalling=signalling, clock=Clock(), address_of=self.address_of)
         return line, room, signalling, identity
 
+    async def answered(self, before: set[str], dialling: "asyncio.Future[Any]", **how: Any) -> LiveCallLeg:
+        """Answer the call that comes into the next room; `dialling` gives the phone's end of it, where there is one."""
+        line, room, signalling, identity = await self.line_in(await self.next_room(before))
+        await line.open()
+        await line.connect()
+        phone = Phone(await dialling, **how) if how else None
+        return LiveCallLeg(line, phone, room, signalling, identity)
+
     @asynccontextmanager
     async def call(self, *, hz: float = 0.0, codec: str = "PCMU") -> AsyncIterator[LiveCallLeg]:
         """A caller's phone that rings and is answered by a line."""
@@ -260,10 +277,7 @@ class Telephony:
                     f"sip:{ANSWERED}@127.0.0.1:{self.sip_port}", from_user=CALLER, codecs=(codec,), ring_timeout_s=10
                 )
             )
-            line, room, signalling, identity = await self.line_in(await self.next_room(before))
-            await line.open()
-            await line.connect()
-            leg = LiveCallLeg(line, Phone(await dialling, hz=hz), room, signalling, identity)
+            leg = await self.answered(before, dialling, hz=hz)
             try:
                 yield leg
             finally:
@@ -271,15 +285,71 @@ class Telephony:
         finally:
             await handset.stop()
 
+    @asynccontextmanager
+    async def ringing(self) -> AsyncIterator[tuple[LiveKitLine, "asyncio.Future[Any]"]]:
+        """A caller's phone that rings and is not answered yet: the line, and the phone's dialling."""
+        before = await line_rooms.rooms(self.lk)
+        start = 30_000 + free_ports(socket.SOCK_DGRAM, 1)[0] % 100 * 100
+        handset = Agent(port=0, rtp_ports=(start, start + 98), allowed_targets=(f"127.0.0.1:{self.sip_port}",))
+        await handset.start()
+        dialling = asyncio.ensure_future(
+            handset.dial(f"sip:{ANSWERED}@127.0.0.1:{self.sip_port}", from_user=CALLER, ring_timeout_s=10)
+        )
+        try:
+            line, room, signalling, _ = await self.line_in(await self.next_room(before))
+            try:
+                yield line, dialling
+            finally:
+                await line.close()
+                with suppress(Exception):
+                    await asyncio.wait_for(room.disconnect(), 3)
+                await signalling.close()
+        finally:
+            dialling.cancel()
+            await asyncio.gather(dialling, return_exceptions=True)
+            await handset.stop()
+
+    @asynccontextmanager
+    async def scripted(self, scenario: sipp.Scenario, folder: Path) -> AsyncIterator[tuple[LiveCallLeg, Any]]:
+        """A caller who follows a scenario of sipp, answered by a line; and the scenario's result to come."""
+        (folder / sipp.TONE).write_bytes(encoder("PCMU").encode(tone(700, 1.0, 8000)))
+        before = await line_rooms.rooms(self.lk)
+        port, media = free_ports(socket.SOCK_DGRAM, 2)
+        caller = asyncio.ensure_future(
+            sipp.run(
+                scenario,
+                folder,
+                port=port,
+                media_port=media & ~1,
+                remote=("127.0.0.1", self.sip_port),
+                limit_s=40,
+                service=ANSWERED,
+            )
+        )
+        try:
+            leg = await self.answered(before, caller)
+            try:
+                yield leg, caller
+            finally:
+                await leg.stop()
+        finally:
+            caller.cancel()
+            await asyncio.gather(caller, return_exceptions=True)
+
 
 @asynccontextmanager
-async def telephony(engines: Stack, **faults: Any) -> AsyncIterator[Telephony]:
+async def telephony(engines: Stack, *, rooms_stay_s: int = 0, **faults: Any) -> AsyncIterator[Telephony]:
+    """Everything up. `rooms_stay_s`: how long a room stays that everybody left; needed where the server is restarted."""
     lk = line_rooms.client(engines)
     conf = engines.line
     async with AsyncExitStack() as inside:
         inside.push_async_callback(lk.aclose)
         if not (await lk.sip.list_dispatch_rule(api.ListSIPDispatchRuleRequest())).items:
             await line_rooms.provision(lk)
+        if rooms_stay_s:
+            for rule in (await lk.sip.list_dispatch_rule(api.ListSIPDispatchRuleRequest())).items:
+                rule.room_config.departure_timeout = rule.room_config.empty_timeout = rooms_stay_s
+                await lk.sip.update_dispatch_rule(rule.sip_dispatch_rule_id, rule)
         nurses = []
         for n in range(TARGETS):
             start = 40_000 + free_ports(socket.SOCK_DGRAM, 1)[0] % 50 * 400 + n * 100

@@ -208,9 +208,7 @@ def fault_of(error: Any) -> SignallingError:
             return SignallingError(Fault.GONE)
         case "invalid_argument" | "malformed" | "failed_precondition":
             return SignallingError(Fault.INVALID)
-        case "permission_denied" | "unauthenticated":
-            return SignallingError(Fault.FORBIDDEN)
-    return SignallingError(Fault.UNKNOWN)
+    return SignallingError(Fault.FORBIDDEN if error.status in (401, 403) else Fault.UNKNOWN)
 
 
 def _parts(uri: str) -> tuple[str, str]:
