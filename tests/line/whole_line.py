@@ -58,12 +58,14 @@ CALM_S = 90.0
 _LINES = CallerLines()
 
 
-def spoken(*parts: float | str, seconds: float = CALM_S) -> Pcm:
-    """What a caller says at 16 kHz: pauses in seconds, recordings by name; silence to the end."""
-    pieces = [
-        np.zeros(round(part * RATE), np.int16) if isinstance(part, float | int) else _LINES.get(part).pcm
-        for part in parts
-    ]
+def spoken(*parts: float | str | Pcm, seconds: float = CALM_S) -> Pcm:
+    """What a caller says at 16 kHz: pauses in seconds, recordings by name or as they are; silence to the end."""
+    pieces: list[Pcm] = []
+    for part in parts:
+        if isinstance(part, str):
+            pieces.append(_LINES.get(part).pcm)
+        else:
+            pieces.append(np.zeros(round(part * RATE), np.int16) if isinstance(part, float | int) else part)
     said = sum(len(piece) for piece in pieces)
     return np.concatenate([*pieces, np.zeros(max(0, round(seconds * RATE) - said), np.int16)])
 
