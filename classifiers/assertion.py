@@ -198,6 +198,7 @@ class Context:
         return any(
             self._segment[span.first] in segments
             and not (first <= span.first and span.last <= last)
+            and not (kind == "gone" and span.overlaps(first, last))
             and not any(over.overlaps(span.first, span.last) for over, _ in gone)
             for span, _ in self.kinds.get(kind, ())
         )
@@ -261,7 +262,7 @@ class Context:
                 found.add("other")
         for span, _ in self.kinds.get("pet", ()):
             if span.first < first and not any(
-                span.last <= human.first <= first for human, _ in self.kinds.get("human", ())
+                span.last <= human.first < last for human, _ in self.kinds.get("human", ())
             ):
                 found.add("other")
         present = self._near("right_now", first, last) or any(
