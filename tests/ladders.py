@@ -24,6 +24,8 @@ WATCHED_S = 12.5
 BEFORE_S = 0.1
 """The finding comes this long after the call began."""
 NUMBER = "emergency_number"
+RECOGNISED_S = 0.5
+"""So much of the clip is looked for in what the caller heard."""
 GRAVER = replace(URGENT, level="emergency_now", category="collapse", rank=1000, says_number=True)
 
 
@@ -71,10 +73,13 @@ class Climbed:
     nursing: Nursing
     line: SimulatedLine
     paged: list[tuple[float, str]]
+    number_ordered_s: float | None
     number_heard_s: float | None
     """When the caller's ear heard the first sample of the emergency number."""
     person_s: float | None
     """When a nurse first had the caller."""
+    gone_s: float | None
+    """When the line said that the caller is gone: hung up, or taken by a carrier that says so to nobody."""
     on_the_way: bool
     """At the end of the watch: an attempt under way, or the next round set."""
     line_open: bool
@@ -128,8 +133,10 @@ async def _climbed(ladder: Ladder, watched_s: float) -> Climbed:
         world.nursing,
         line,
         [((t.at_ns - began_ns) / 1e9, t.alarm) for t in world.traces if isinstance(t, Paged)],
+        _ordered(world.record.steps, began_ns),
         _heard(line, began_ns, world),
         _person(world.record.steps, began_ns),
+        next(((s.event.at_ns - began_ns) / 1e9 for s in world.record.steps if isinstance(s.event, ev.HungUp)), None),
         call.handoff.current != 0 or call.runs(TimerName.LADDER_AGAIN),
         line.ours and call.phase is Phase.LIVE,
         sum(not leg.is_refer and not leg.settled for leg in line._legs.values()),
@@ -157,11 +164,18 @@ def caller_leaves(line: SimulatedLine) -> None:
 def _heard(line: SimulatedLine, began_ns: int, world: World) -> float | None:
     clip = CLIPS.clip(NUMBER).pcm
     sound = line._agent.read(0, line._agent.end)
-    raw, wanted = sound.tobytes(), clip[: RATE // 2].tobytes()
+    raw, wanted = sound.tobytes(), clip[: int(RECOGNISED_S * RATE)].tobytes()
     at = raw.find(wanted)
     while at >= 0 and at % 2:
         at = raw.find(wanted, at + 1)
     return None if at < 0 else at // 2 / RATE - (began_ns - world.clock.start_ns) / 1e9
+
+
+def _ordered(steps: list[Step], began_ns: int) -> float | None:
+    for step in steps:
+        if any(isinstance(effect, fx.Play) and NUMBER in effect.prompts for effect in step.effects):
+            return (step.event.at_ns - began_ns) / 1e9
+    return None
 
 
 def _person(steps: list[Step], began_ns: int) -> float | None:

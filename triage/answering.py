@@ -125,7 +125,7 @@ def desk_of(settings: Settings) -> FileDesk:
         SettingError: the directory cannot be read, or a target is wrong.
     """
     if settings.nurse_directory is not None:
-        return FileDesk.load(settings.nurse_directory)
+        return FileDesk.load(settings.nurse_directory, media_during_refer=settings.line_media_during_refer)
     uri = f"sip:nurse@{settings.line_nurse_address}"
     return FileDesk(
         (

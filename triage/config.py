@@ -188,7 +188,7 @@ class Settings(BaseModel):
     line_rtp_ports: int = Field(default=200, ge=8, le=20000)
     """How many ports for audio, from the first. A call takes two."""
     line_media_during_refer: bool = True
-    """Whether the caller hears us while the carrier transfers them. False: urgent calls dial a nurse before they REFER."""
+    """Whether the caller hears us while the carrier transfers them. False: urgent calls dial a nurse instead."""
 
     # --- worker
 

@@ -363,7 +363,7 @@ class NurseDesk(Protocol):
     """Directory of targets, and where packets go."""
 
     def ladder(self, *, urgent: bool, media_during_refer: bool) -> tuple[Rung, ...]:
-        """Rungs in order. With `media_during_refer` False, urgent calls dial before they REFER."""
+        """Rungs in order. With `media_during_refer` False, urgent calls get no REFER where anybody can be dialled."""
         ...
 
     def offer(self, packet: Packet) -> None:

@@ -34,11 +34,11 @@ class TestNurseDesk:
         for urgent, during in ((False, True), (False, False), (True, True)):
             assert [rung.kind for rung in desk.ladder(urgent=urgent, media_during_refer=during)] == list(KINDS)
 
-    def test_urgent_calls_dial_first_where_a_refer_silences_us(
+    def test_urgent_calls_are_dialled_where_a_refer_silences_us(
         self, make: Callable[[Path], NurseDesk], tmp_path: Path
     ) -> None:
         rungs = make(tmp_path).ladder(urgent=True, media_during_refer=False)
-        assert [rung.kind for rung in rungs] == [RungKind.DIAL, RungKind.DESK, RungKind.REFER]
+        assert [rung.kind for rung in rungs] == [RungKind.DIAL, RungKind.DESK]
 
     def test_rungs_are_opaque_and_limited(self, make: Callable[[Path], NurseDesk], tmp_path: Path) -> None:
         for rung in make(tmp_path).ladder(urgent=True, media_during_refer=True):

@@ -67,12 +67,21 @@ def test_targets_are_read_in_order_with_what_they_declare(directory: Path) -> No
         desk.uri("elsewhere")
 
 
-def test_where_a_refer_would_silence_us_urgent_calls_dial_first(directory: Path) -> None:
+def test_where_a_refer_would_silence_us_urgent_calls_are_dialled(directory: Path) -> None:
     desk = FileDesk.load(directory)
     names = [rung.target for rung in desk.ladder(urgent=True, media_during_refer=False)]
-    assert names == ["ward-2", "browser", "queue"]
+    assert names == ["ward-2", "browser"]
     for urgent, during in ((True, True), (False, False), (False, True)):
         assert desk.ladder(urgent=urgent, media_during_refer=during)[0].target == "queue"
+
+
+def test_a_directory_of_refers_alone_is_refused_where_a_refer_would_silence_us(directory: Path) -> None:
+    """Nobody could say the emergency number in time; should it come to such a call all the same, it is referred."""
+    FileDesk.load(directory, media_during_refer=False)
+    directory.write_text(DIRECTORY[: DIRECTORY.index('[[target]]\nname = "ward-2"')], encoding="utf-8")
+    with pytest.raises(SettingError, match="add one of kind dial"):
+        FileDesk.load(directory, media_during_refer=False)
+    assert [r.target for r in FileDesk.load(directory).ladder(urgent=True, media_during_refer=False)] == ["queue"]
 
 
 @pytest.mark.parametrize(

@@ -74,19 +74,36 @@ class FileDesk:
         self._packets: dict[str, Packet] = {}
 
     @classmethod
-    def load(cls, path: Path, *, observers: tuple[Callable[[Packet], None], ...] = ()) -> "FileDesk":
-        """Read the directory.
+    def load(
+        cls,
+        path: Path,
+        *,
+        media_during_refer: bool = True,
+        observers: tuple[Callable[[Packet], None], ...] = (),
+    ) -> "FileDesk":
+        """Read the directory. `media_during_refer` False: the carrier keeps us from the caller while it refers them.
 
         Raises:
-            SettingError: the file cannot be read, or a field of it is wrong; the message names both.
+            SettingError: the file cannot be read, a field of it is wrong, or it names nobody whom an urgent caller of
+                such a carrier could reach with us still audible; the message names the file and the field.
         """
-        return cls(read_targets(path), observers=observers)
+        targets = read_targets(path)
+        if not media_during_refer and all(target.rung.kind is RungKind.REFER for target in targets):
+            raise SettingError(
+                f"nurse directory {path}: every target is kind refer, and during a REFER the caller would not hear the "
+                "emergency number (setting line_media_during_refer); add one of kind dial"
+            )
+        return cls(targets, observers=observers)
 
     def ladder(self, *, urgent: bool, media_during_refer: bool) -> tuple[Rung, ...]:
-        """Rungs in the file's order. Where a REFER would silence us, urgent calls dial before they REFER."""
+        """Rungs in the file's order.
+
+        Where a REFER would silence us, urgent calls are not referred while anybody else is there: the emergency number
+        could not be said in time. With nobody else, a REFER is better than nothing.
+        """
         rungs = tuple(target.rung for target in self._targets)
         if urgent and not media_during_refer:
-            return tuple(sorted(rungs, key=lambda rung: rung.kind is RungKind.REFER))
+            return tuple(rung for rung in rungs if rung.kind is not RungKind.REFER) or rungs
         return rungs
 
     def uri(self, name: str) -> str:
