@@ -202,10 +202,16 @@ async def _connected(
     raise UsageError(f"baresip did not start; read {settings.folder / 'log'}")
 
 
-def free_ports(count: int, kind: socket.SocketKind = socket.SOCK_DGRAM) -> Sequence[int]:
-    """Return ports of loopback that were free just now."""
+def free_ports(count: int) -> Sequence[int]:
+    """Return ports of loopback that were free just now, for UDP and TCP alike: a phone listens on both."""
+    ports: list[int] = []
     with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket(socket.AF_INET, kind)) for _ in range(count)]
-        for sock in sockets:
-            sock.bind(("127.0.0.1", 0))
-        return [int(sock.getsockname()[1]) for sock in sockets]
+        while len(ports) < count:
+            with ExitStack() as both, suppress(OSError):
+                udp = both.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+                udp.bind(("127.0.0.1", 0))
+                tcp = both.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+                tcp.bind(("127.0.0.1", udp.getsockname()[1]))
+                ports.append(int(udp.getsockname()[1]))
+                held.push(both.pop_all())
+    return ports
