@@ -256,16 +256,22 @@ class Telephony:
         line = LiveKitLine(room, identity, signalling=signalling, clock=Clock(), address_of=self.address_of)
         return line, room, signalling, identity
 
-    async def answered(self, before: set[str], dialling: "asyncio.Future[Any]", **how: Any) -> LiveCallLeg:
+    async def answered(
+        self, before: set[str], dialling: "asyncio.Future[Any]", *, auto_subscribe: bool = True, **how: Any
+    ) -> LiveCallLeg:
         """Answer the call that comes into the next room; `dialling` gives the phone's end of it, where there is one."""
-        line, room, signalling, identity = await self.line_in(await self.next_room(before))
+        line, room, signalling, identity = await self.line_in(
+            await self.next_room(before), auto_subscribe=auto_subscribe
+        )
         await line.open()
         await line.connect()
         phone = Phone(await dialling, **how) if how else None
         return LiveCallLeg(line, phone, room, signalling, identity)
 
     @asynccontextmanager
-    async def call(self, *, hz: float = 0.0, codec: str = "PCMU") -> AsyncIterator[LiveCallLeg]:
+    async def call(
+        self, *, hz: float = 0.0, codec: str = "PCMU", auto_subscribe: bool = True
+    ) -> AsyncIterator[LiveCallLeg]:
         """A caller's phone that rings and is answered by a line."""
         before = await line_rooms.rooms(self.lk)
         start = 30_000 + free_ports(socket.SOCK_DGRAM, 1)[0] % 100 * 100
@@ -277,7 +283,7 @@ class Telephony:
                     f"sip:{ANSWERED}@127.0.0.1:{self.sip_port}", from_user=CALLER, codecs=(codec,), ring_timeout_s=10
                 )
             )
-            leg = await self.answered(before, dialling, hz=hz)
+            leg = await self.answered(before, dialling, auto_subscribe=auto_subscribe, hz=hz)
             try:
                 yield leg
             finally:

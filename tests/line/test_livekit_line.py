@@ -112,6 +112,11 @@ class TestCaller:
         async with world.call() as leg:
             assert await caller_number(leg.room, leg.identity) == CALLER
 
+    async def test_a_room_that_subscribes_to_nobody_by_itself_will_do(self, world: Telephony) -> None:
+        async with world.call(hz=CALLER_HZ, auto_subscribe=False) as leg:
+            await asyncio.sleep(1)
+            assert amplitude(leg.frames[-1].pcm, CALLER_HZ, RATE) > 0.1
+
     async def test_a_phone_that_gives_up_before_the_answer(self, world: Telephony) -> None:
         async with world.ringing() as (line, phone):
             phone.cancel()
@@ -348,6 +353,34 @@ class TestServer:
         finally:
             await gone.close()
             await here.close()
+
+
+async def test_a_bridge_outlives_a_restart_of_livekit_server(tmp_path: Path) -> None:
+    engines = Stack(tmp_path, found_engines())
+    try:
+        engines.start("redis")
+        engines.start("server")
+        async with telephony(engines, rooms_stay_s=30) as world, world.call(hz=CALLER_HZ) as leg:
+            nurse = world.nurse("nurse", hz=NURSE_HZ)
+            leg.transfer(1, DIAL, "nurse")
+            await leg.until(lambda: K.ANSWERED in leg.kinds(1))
+            await asyncio.sleep(0.5)
+            leg.line.bridge(1)
+            await asyncio.sleep(1)
+            assert nurse.phone is not None
+            engines.kill("server")
+            await asyncio.sleep(0.3)
+            await asyncio.get_running_loop().run_in_executor(None, engines.start, "server")
+            back = asyncio.get_running_loop().time()
+            async with asyncio.timeout(14):
+                while not (  # noqa: ASYNC110 what is heard tells nobody
+                    len([at for at in nurse.phone.loud(CALLER_HZ) if at > back]) > 50
+                    and len([at for at in leg.phone.loud(NURSE_HZ) if at > back]) > 50
+                ):
+                    await asyncio.sleep(0.1)
+            assert leg.kinds(1) == [K.RINGING, K.ANSWERED] and leg.of(0) == []
+    finally:
+        engines.stop()
 
 
 async def test_a_call_outlives_a_restart_of_livekit_server(tmp_path: Path) -> None:

@@ -186,6 +186,30 @@ async def test_a_caller_who_was_cut_off_may_come_back_and_time_goes_on_meanwhile
 
 
 @virtual
+async def test_while_we_are_cut_off_ourselves_nobody_is_given_up() -> None:
+    async with seen(nurse=Telephone(answers_s=0.3)) as call:
+        call.transfer(1, DIAL)
+        await call.until(K.ANSWERED)
+        call.line.bridge(1)
+        await asyncio.sleep(0.5)
+        call.room.emit("reconnecting")
+        call.room.leave(CALLER, None)  # type: ignore[arg-type]
+        call.room.leave(NURSE, None)  # type: ignore[arg-type]
+        await asyncio.sleep(10)
+        call.room.join(NURSE, "active")
+        await asyncio.sleep(10)
+        call.room.emit("reconnected")
+        await asyncio.sleep(5)
+        call.room.join(CALLER, "active")
+        call.world.wished.clear()
+        await asyncio.sleep(1)
+        assert call.kinds == [K.RINGING, K.ANSWERED]
+        call.room.remote_participants[CALLER].publish()
+        await asyncio.sleep(0.1)
+        assert CALLER in call.world.hears(NURSE) and NURSE in call.world.hears(CALLER)
+
+
+@virtual
 async def test_a_room_that_is_lost_for_good_ends_the_call() -> None:
     async with seen() as call:
         call.room.emit("disconnected", ROOM_CLOSED)

@@ -55,6 +55,7 @@ EVENTS = (
     "sip_dtmf_received",
     "local_track_subscribed",
     "local_track_republished",
+    "reconnecting",
     "reconnected",
     "disconnected",
 )
@@ -99,6 +100,8 @@ class LiveKitLine:
         self._legs: dict[int, NurseLeg] = {}
         self._around = Around(room, self._studio, signalling, self._tasks, clock, self._report, self._permit)
         self._closed = False
+        self._cut_off = False
+        """Our own room is being entered anew."""
         self.ours = True
         """The caller's leg is with us: nobody has hung up, nobody has taken it."""
         self._handlers = {name: self._guarded(name, getattr(self, f"_on_{name}")) for name in EVENTS}
@@ -323,14 +326,24 @@ class LiveKitLine:
 
     def _on_participant_disconnected(self, participant: Any) -> None:
         if (leg := self._leg_of(participant)) is not None:
-            leg.went(participant.disconnect_reason)
+            leg.went(participant.disconnect_reason, alone=not self._cut_off)
         if participant.identity != self._caller:
             return
         if participant.disconnect_reason in LEFT:
             self._leg_ended("carrier")
         elif self._return is None and self.ours:
             log.warning("the caller's leg was cut off from the room; waiting for it")
-            self._return = asyncio.get_running_loop().call_later(RETURN_S, self._leg_ended, "own clock")
+            self._wait_for_caller()
+
+    def _wait_for_caller(self) -> None:
+        self._return = asyncio.get_running_loop().call_later(RETURN_S, self._stayed_away)
+
+    def _stayed_away(self) -> None:
+        self._return = None
+        if self._cut_off:  # as long as we are away ourselves nobody knows who is there
+            self._wait_for_caller()
+        else:
+            self._leg_ended("own clock")
 
     def _on_participant_attributes_changed(self, changed: dict[str, str], participant: Any) -> None:
         if STATUS not in changed:
@@ -375,7 +388,11 @@ class LiveKitLine:
     def _on_local_track_republished(self, *_: Any) -> None:
         self._permit()
 
+    def _on_reconnecting(self) -> None:
+        self._cut_off = True
+
     def _on_reconnected(self) -> None:
+        self._cut_off = False
         self._permit()
 
     def _on_disconnected(self, *_: Any) -> None:

@@ -38,8 +38,8 @@ HEARD_WITHIN_S = 0.6
 """The whisper begins when the leg can hear it, or after this all the same."""
 TAIL_S = 0.25
 """What was said last is still on its way for so long."""
-RETURN_S = 1.0
-"""A leg that was cut off from the room, and did not leave it, may come back within this."""
+RETURN_S, ALL_RETURN_S = 1.0, 15.0
+"""A leg that was cut off from the room, and did not leave it, may come back within this; longer when we all were."""
 BRIDGE_S = (0.0, 0.1, 0.3, 1.0)
 """Pauses before each try to join nurse and caller."""
 PUT_OUT_S = (0.0, 0.3, 0.7, 1.0)
@@ -172,6 +172,7 @@ class NurseLeg:
             return
         if self.stage is Stage.RINGING:
             self._around.tasks.start(self._deafen(), "hold")
+        self.published()
         self.follow(self._attributes().get(STATUS, ""))
 
     def follow(self, status: str) -> None:
@@ -184,14 +185,15 @@ class NurseLeg:
             self._rang = True
             self._report(SignalKind.RINGING)
 
-    def went(self, reason: int) -> None:
-        """Its participant has left the room, or was cut off."""
+    def went(self, reason: int | None, *, alone: bool) -> None:
+        """Its participant has left the room, or was cut off; `alone` says that we are still there."""
         if not self.answered:
             return
         if reason in LEFT:
             self._lost()
         elif self._return is None:
-            self._return = asyncio.get_running_loop().call_later(RETURN_S, self._lost)
+            patience_s = RETURN_S if alone else ALL_RETURN_S
+            self._return = asyncio.get_running_loop().call_later(patience_s, self._lost)
 
     def pressed(self, key: str) -> None:
         """A key of its telephone."""
@@ -201,8 +203,12 @@ class NurseLeg:
 
     def published(self) -> None:
         """Somebody in the room has a new track."""
-        if self.stage in (Stage.RINGING, Stage.HELD) and self._present():
+        if not self._present():
+            return
+        if self.stage in (Stage.RINGING, Stage.HELD):
             self._around.tasks.start(self._separate(), "hold")
+        elif self.stage is Stage.BRIDGED:  # one of the two came back with a new track
+            self._around.tasks.start(self._bridge(), "bridge")
 
     def heard(self, sid: str) -> None:
         """One of our tracks is being listened to."""
