@@ -10,12 +10,13 @@ Everything here is the model's own: it shares no lists with the rules, so that t
 Total: any string gives features, possibly none. Linear in the length of the text.
 """
 
+import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from itertools import pairwise
+from typing import NamedTuple
 
 VERSION = "2"
 """Of this file's behaviour; a model trained for another version is refused."""
@@ -133,8 +134,7 @@ _BANDS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(NamedTuple):
     """One folded word and where it stands in the text as given."""
 
     text: str
@@ -144,8 +144,7 @@ class Word:
     after_comma: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Feature:
+class Feature(NamedTuple):
     """One thing seen; `first` and `last` (excluded) count words, -1 for the question."""
 
     name: str
@@ -158,29 +157,36 @@ def _fold(character: str) -> str:
     return "".join(c for c in unicodedata.normalize("NFKD", character).casefold() if c.isalnum())
 
 
+_PIECES = re.compile(r"[A-Za-z]+|.", re.DOTALL)
+"""A run of plain letters, or any other character."""
+
+
 def _raw_words(text: str) -> list[Word]:
     found: list[Word] = []
     letters: list[str] = []
     start, broke, comma, apostrophe = 0, True, False, 0
-    for at, character in enumerate(text + " "):
-        if character.isascii():
-            folded = character.lower() if character.isalnum() else ""
-            if character == "'" and letters:
+    for match in _PIECES.finditer(text + " "):
+        piece, at = match.group(), match.start()
+        folded: Sequence[str]
+        if piece.isascii():
+            if piece == "'" and letters:
                 apostrophe = len(letters)
                 continue
-        elif character in "’`´" or unicodedata.combining(character):
-            apostrophe = len(letters) if character in "’`´" else apostrophe
+            folded = piece.lower() if piece.isalnum() else ""
+        elif piece in "’`´" or unicodedata.combining(piece):
+            apostrophe = len(letters) if piece in "’`´" else apostrophe
             continue
         else:
-            folded = _fold(character)
-        inside = character in ".," and bool(letters) and letters[-1].isdigit() and text[at + 1 : at + 2].isdigit()
-        if inside and character == "." and "." not in letters:
+            whole = _fold(piece)
+            folded = (whole,) if whole else ()
+        inside = piece in ".," and bool(letters) and letters[-1].isdigit() and text[at + 1 : at + 2].isdigit()
+        if inside and piece == "." and "." not in letters:
             letters.append(".")
             continue
         if folded and (not letters or folded[0].isdigit() == letters[-1][-1:].isdigit() or letters[-1] == "."):
             if not letters:
                 start = at
-            letters.append(folded)
+            letters.extend(folded)
             continue
         if letters:
             word = "".join(letters)[:MAX_WORD]
@@ -188,15 +194,15 @@ def _raw_words(text: str) -> list[Word]:
                 word = word[:-1]
             letters.clear()
             apostrophe = 0
-            for piece in _ONE.get(word, word).split():
-                found.append(Word(piece, start, at, broke, comma))
+            for opened in _ONE[word].split() if word in _ONE else (word,):
+                found.append(Word(opened, start, at, broke, comma))
                 broke = comma = False
         if folded:
             start = at
-            letters.append(folded)
-        elif character in _BREAKS:
+            letters.extend(folded)
+        elif piece in _BREAKS:
             broke = True
-        elif character in ",:—–":
+        elif piece in ",:—–":
             comma = True
     return found
 
@@ -432,20 +438,27 @@ def question_features(answer: str, question: Sequence[Word], classes: WordClasse
 
 def extract(words: Sequence[Word], marks: Sequence[str], classes: WordClasses) -> list[Feature]:
     """Features of one window of words. Names repeat where the words do."""
+    found = [Feature(name, at, at + 1) for at, word in enumerate(words) for name in word_features(word.text, marks[at])]
+    return found + joint_features(words, marks, classes)
+
+
+def word_features(text: str, mark: str) -> list[str]:
+    """What one word gives by itself: its name and its pieces."""
+    if text in _FILLER:
+        return []
+    names = [f"w{mark}:{text}"] if text not in STOP else []
+    if len(text) >= 4 and text[0] != "#":
+        padded = f"<{text}>"
+        for size in (4, 5) if len(text) > 4 else (4,):
+            names += [f"c{mark}:{padded[at : at + size]}" for at in range(len(padded) - size + 1)]
+    return names
+
+
+def joint_features(words: Sequence[Word], marks: Sequence[str], classes: WordClasses) -> list[Feature]:
+    """What words give together: pairs, triples, classes and pairs of classes."""
     texts = [w.text for w in words]
     found: list[Feature] = []
     add = found.append
-    for i, text in enumerate(texts):
-        mark = marks[i]
-        if text in _FILLER:
-            continue
-        if text not in STOP:
-            add(Feature(f"w{mark}:{text}", i, i + 1))
-        if len(text) >= 4 and text[0] != "#":
-            padded = f"<{text}>"
-            for size in (4, 5) if len(text) > 4 else (4,):
-                for at in range(len(padded) - size + 1):
-                    add(Feature(f"c{mark}:{padded[at : at + size]}", i, i + 1))
     spoken = [i for i, t in enumerate(texts) if t not in _FILLER]
     for a, b in pairwise(spoken):
         if texts[a] not in STOP or texts[b] not in STOP:

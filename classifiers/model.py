@@ -44,6 +44,15 @@ SCALE = {"w": 0.7, "b": 0.5, "s": 0.5, "t": 0.3, "g": 0.3, "c": 0.2, "k": 1.5, "
 of words come in heaps."""
 
 
+WORDS_KEPT = 6_000
+"""Words (with their marks) whose features are kept; beyond, all are forgotten."""
+
+_Known = tuple[tuple[int, str], ...]
+"""(row, name) of features that the model knows."""
+_Sighting = tuple[float, str, int, int]
+"""How much it counts, its name, and where it was first seen."""
+
+
 class ModelFileError(ValueError):
     """The model file is missing, broken, or made for another version; the message names the file and the remedy."""
 
@@ -115,7 +124,7 @@ def norm(squares: float) -> float:
 
 
 class UrgencyModel:
-    """The model, read once per process. Immutable; judging is free of state."""
+    """The model, read once per process. Judging only keeps which features of a word it knows."""
 
     def __init__(self, payload: bytes, version: str, classes: WordClasses) -> None:
         """Read the content of a model file.
@@ -163,6 +172,7 @@ class UrgencyModel:
             raise ModelFileError(f"{WEIGHTS_FILE} is broken; run `make train`") from error
         self.version = version
         self._classes = classes
+        self._words_known: dict[tuple[str, str], _Known] = {}
 
     @classmethod
     def load(cls, folder: Traversable | None = None) -> "UrgencyModel":
@@ -198,13 +208,13 @@ class UrgencyModel:
             answer = features.answer_of(words)
             names = features.question_features(answer, features.words_of(question[-400:]), self._classes)
             asked = [Feature(name, -1, -1) for name in names]
-        best: tuple[float, int, dict[int, Feature], float] | None = None
+        alone = [self._known_of(word.text, mark) for word, mark in zip(words, marks, strict=True)]
+        best: tuple[float, int, dict[int, _Sighting], float] | None = None
         emergency = -math.inf
         for start in starts(len(words)):
-            extracted = features.extract(words[start : start + WINDOW], marks[start : start + WINDOW], self._classes)
-            if start == 0:
-                extracted += asked
-            seen, size = self._look(extracted)
+            end = start + WINDOW
+            joint = features.joint_features(words[start:end], marks[start:end], self._classes)
+            seen, size = self._look(alone[start:end], joint + asked if start == 0 else joint)
             total = _total(seen, self._urgent.weights) / size
             emergency = max(emergency, _total(seen, self._emergency.weights) / size)
             if best is None or total > best[0]:
@@ -229,23 +239,40 @@ class UrgencyModel:
             emergency_score=emergency_score,
         )
 
-    def _look(self, extracted: Sequence[Feature]) -> tuple[dict[int, Feature], float]:
+    def _look(self, alone: Sequence[_Known], joint: Sequence[Feature]) -> tuple[dict[int, _Sighting], float]:
         """Known features by their row, the first sighting of each; and what their sum is divided by."""
         rows = self._row
-        seen: dict[int, Feature] = {}
+        seen: dict[int, _Sighting] = {}
         squares = 0.0
-        for f in extracted:
-            row = rows.get(feature_id(f.name))
-            if row is not None and row not in seen:
-                seen[row] = f
-                squares += SCALE[f.name[0]] ** 2
+        for at, known in enumerate(alone):
+            for row, name in known:
+                if row not in seen:
+                    scale = SCALE[name[0]]
+                    seen[row] = (scale, name, at, at + 1)
+                    squares += scale**2
+        for name, first, last in joint:
+            found = rows.get(feature_id(name))
+            if found is not None and found not in seen:
+                scale = SCALE[name[0]]
+                seen[found] = (scale, name, first, last)
+                squares += scale**2
         return seen, norm(squares)
 
-    def _category(self, seen: dict[int, Feature], size: float) -> Category:
+    def _known_of(self, text: str, mark: str) -> _Known:
+        """What one word gives by itself; kept, as the same words come again and again."""
+        known = self._words_known.get((text, mark))
+        if known is None:
+            numbered = ((self._row.get(feature_id(name)), name) for name in features.word_features(text, mark))
+            known = tuple((row, name) for row, name in numbered if row is not None)
+            if len(self._words_known) >= WORDS_KEPT:
+                self._words_known.clear()
+            self._words_known[text, mark] = known
+        return known
+
+    def _category(self, seen: dict[int, _Sighting], size: float) -> Category:
         columns = len(self._categories)
         sums = [0.0] * columns
-        for row, f in seen.items():
-            scale = SCALE[f.name[0]]
+        for row, (scale, _, _, _) in seen.items():
             values = self._category_rows[row * columns : (row + 1) * columns]
             for column, value in enumerate(values):
                 if value:
@@ -256,21 +283,21 @@ class UrgencyModel:
         return self._categories[best]
 
     def _reasons(
-        self, seen: dict[int, Feature], words: Sequence[Word]
+        self, seen: dict[int, _Sighting], words: Sequence[Word]
     ) -> tuple[tuple[tuple[str, float], ...], tuple[tuple[int, int], ...]]:
         """The features that weighed most, by absolute weight, at most one for the same words."""
         weights, scale = self._urgent.weights, self._urgent.scale
-        weighed = [(weights[row] * scale * SCALE[f.name[0]], f) for row, f in seen.items()]
-        weighed.sort(key=lambda pair: (-abs(pair[0]), pair[1].name))
+        weighed = [(weights[row] * scale * sight, name, place) for row, (sight, name, *place) in seen.items()]
+        weighed.sort(key=lambda one: (-abs(one[0]), one[1]))
         top: list[tuple[str, float]] = []
         spans: list[tuple[int, int]] = []
         places: set[tuple[int, int]] = set()
-        for weight, f in weighed:
-            if (f.first, f.last) in places or (weight == 0):
+        for weight, name, (first, last) in weighed:
+            if (first, last) in places or (weight == 0):
                 continue
-            places.add((f.first, f.last))
-            top.append((f.name, round(weight, 4)))
-            spans.append((words[f.first].start, words[f.last - 1].end) if f.first >= 0 else (0, 0))
+            places.add((first, last))
+            top.append((name, round(weight, 4)))
+            spans.append((words[first].start, words[last - 1].end) if first >= 0 else (0, 0))
             if len(top) == TOP:
                 break
         return tuple(top), tuple(spans)
@@ -281,8 +308,11 @@ def starts(count: int) -> range:
     return range(0, max(1, count - WINDOW + STEP), STEP) if count else range(0)
 
 
-def _total(seen: dict[int, Feature], weights: "array[int]") -> float:
-    return sum(weights[row] * SCALE[f.name[0]] for row, f in seen.items())
+def _total(seen: dict[int, _Sighting], weights: "array[int]") -> float:
+    total = 0.0
+    for row, (scale, _, _, _) in seen.items():
+        total += weights[row] * scale
+    return total
 
 
 def _array(kind: str, content: bytes) -> "array[int]":

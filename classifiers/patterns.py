@@ -248,6 +248,8 @@ _PACKED = (
 
 _Open = list[tuple[dict[str, _Node], int, int]]
 """Partial matches: ways on, first token, and the token before which they ended."""
+_Ended = tuple[int, list[tuple[dict[str, _Node], int]]]
+"""The token before which partial matches ended, and of each its ways on and its first token."""
 
 
 class Book:
@@ -461,9 +463,9 @@ class Book:
 
         readings, strangers, order = self._readings, self._strangers, self._order
         adjacent: dict[tuple[int, int], _Open] = {}  # by (hard words before the end, sentence)
-        near: _Open = []
-        far: _Open = []
-        nouns: _Open = []
+        near: list[_Ended] = []
+        far: list[_Ended] = []
+        nouns: list[_Ended] = []
         loose = {NEAR: near, FAR: far, NOUNS: nouns}
         found: list[Match] = []
         pending: list[tuple[_Reading, int]] = []
@@ -480,7 +482,10 @@ class Book:
                 if gap == 0:
                     adjacent.setdefault((hard[end], breaks[end]), []).append((edges, first, end))
                 else:
-                    loose[gap].append((edges, first, end))
+                    ended = loose[gap]
+                    if not ended or ended[-1][0] != end:
+                        ended.append((end, []))
+                    ended[-1][1].append((edges, first))
 
         def follow(edges: dict[str, _Node], atoms: frozenset[str], first: int) -> None:
             for atom in edges.keys() & atoms:
@@ -512,13 +517,16 @@ class Book:
                 if not pending:  # only now is it known which of these words are nouns
                     for atoms, start in late:
                         between = hard[start]
-                        for edges, first, last in reversed(nouns):
+                        for last, matches in reversed(nouns):
                             if last > start:
                                 continue
-                            if breaks[last] != breaks[start + 1] or between - hard[last] > _NOUN_RUN:
+                            away = between - hard[last]
+                            if away > _NOUN_RUN or breaks[last] != breaks[start + 1]:
                                 break
-                            if not edges.keys().isdisjoint(atoms) and (between == hard[last] or all(noun[last:start])):
-                                follow(edges, atoms, first)
+                            if not away or all(noun[last:start]):
+                                for edges, first in matches:
+                                    if not edges.keys().isdisjoint(atoms):
+                                        follow(edges, atoms, first)
                     late = []
                     continue
                 (atoms, names, onward, is_noun), start = pending.pop()
@@ -531,15 +539,17 @@ class Book:
                     for edges, first, last in adjacent.get((between, sentence), ()):
                         if last <= start and not edges.keys().isdisjoint(atoms):
                             follow(edges, atoms, first)
-                    for open_matches, reach in ((near, NEAR), (far, FAR)):
-                        for edges, first, last in reversed(open_matches):
+                    for ended, reach in ((near, NEAR), (far, FAR)):
+                        for last, matches in reversed(ended):
                             if last > start:
                                 continue
                             away = between - hard[last]
                             if away > reach or breaks[last] != sentence:
                                 break
-                            if not edges.keys().isdisjoint(atoms) and (not away or fence[last] == fenced):
-                                follow(edges, atoms, first)
+                            if not away or fence[last] == fenced:
+                                for edges, first in matches:
+                                    if not edges.keys().isdisjoint(atoms):
+                                        follow(edges, atoms, first)
                     if nouns:
                         late.append((atoms, start))
                 if onward and (id(onward), start) not in entered:
