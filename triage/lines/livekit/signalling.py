@@ -84,12 +84,12 @@ class ServerSignalling:
         room: str,
         nurse_trunk: str,
         nurse_address: str = "",
-        our_number: str = "",
+        our_number: str = "triage",
     ) -> None:
         """`url` is http or ws; `nurse_trunk` the id of the outbound trunk, `nurse_address` its host and port.
 
-        A target at another host than `nurse_address` is dialled there, past the trunk and with `our_number`; without
-        `nurse_address` every target goes by the trunk.
+        A target at another host than `nurse_address` is dialled there, past the trunk and with `our_number` (what the
+        nurse's telephone shows); without `nurse_address` every target goes by the trunk, without a trunk none does.
         """
         self._where = (url, api_key, api_secret)
         self._room, self._trunk, self._address, self._number = room, nurse_trunk, nurse_address, our_number
@@ -117,11 +117,12 @@ class ServerSignalling:
         self, uri: str, identity: str, *, headers: Mapping[str, str], answer_within_s: float
     ) -> None:
         user, host = _parts(uri)
-        through = (
-            {"sip_trunk_id": self._trunk}
-            if not host or host == self._address or not self._address
-            else {"trunk": api.SIPOutboundConfig(hostname=host), "sip_number": self._number}
-        )
+        if self._trunk and (not host or not self._address or host == self._address):
+            through = {"sip_trunk_id": self._trunk}
+        elif host:
+            through = {"trunk": api.SIPOutboundConfig(hostname=host), "sip_number": self._number}
+        else:
+            raise SignallingError(Fault.INVALID)
         request = api.CreateSIPParticipantRequest(
             **through,
             sip_call_to=user,
