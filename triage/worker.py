@@ -117,7 +117,7 @@ def _checked(settings: Settings) -> None:
     desk_of(settings)
     script_of(settings)
     loaded = engines.load(settings, writer=f"worker-{os.getpid()}", deferred=True)
-    loaded.engines.writer.close()
+    loaded.engines.close()
     if loaded.warning:
         log.warning("%s", loaded.warning)
 
@@ -353,7 +353,7 @@ def prewarm(settings: Settings, process: JobProcess) -> None:
     signal.signal(HAND_OVER, signal.SIG_IGN)  # until there is a caller to hand over
     privacy.install()
     loaded = engines.load(settings, writer=f"call-{os.getpid()}", deferred=True)
-    multiprocessing.util.Finalize(None, loaded.engines.writer.close, exitpriority=1)
+    multiprocessing.util.Finalize(None, loaded.engines.close, exitpriority=1)
     process.userdata[READY] = Ready(
         settings=settings,
         engines=loaded.engines,

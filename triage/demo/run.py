@@ -111,7 +111,7 @@ def run_demo(order: DemoOrder, settings: Settings) -> int:
             if stage.screen is not None:
                 stage.screen.stop()
     finally:
-        stage.engines.writer.close()
+        stage.engines.close()
     if finished is None:
         console.print(
             "stopped at once; the record was not sealed, and ends with the last thing written", style="yellow"
