@@ -485,3 +485,23 @@ def joint_features(words: Sequence[Word], marks: Sequence[str], classes: WordCla
                 pair = f"{name}~{other}" if name < other else f"{other}~{name}"
                 add(Feature(f"p{pair}", first, end))
     return found
+
+
+_MARKS = {"n": "negated", "h": "past", "o": "of somebody else", "f": "supposed"}
+_KINDS = {
+    "w": "the word", "c": "a piece of a word", "b": "the words", "t": "the words", "s": "the words, apart",
+    "g": "the words, further apart", "k": "the class", "p": "the classes together", "q": "the question, answered",
+}  # fmt: skip
+
+
+def described(name: str) -> str:
+    """A feature's name in words, for a person."""
+    ends = [at for at in (name.find(":"), name.find("@")) if at >= 0]
+    cut = min(ends, default=len(name))
+    kind, inner, rest = _KINDS.get(name[:1], "the feature"), name[1:cut], name[cut:].lstrip(":")
+    if name[:1] == "q":
+        return f"{kind} {inner}{f': {rest}' if rest else ''}"
+    if name[:1] == "p":
+        return f"{kind}: {name[1:].replace('~', ' and ')}"
+    marks = ", ".join(_MARKS[letter] for letter in inner if letter in _MARKS)
+    return f"{kind} {rest!r}{f' ({marks})' if marks else ''}"

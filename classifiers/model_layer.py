@@ -30,6 +30,10 @@ class ModelLayer:
         """
         return cls(UrgencyModel.load())
 
+    def explained(self, text: str, question: str) -> ModelVerdict:
+        """The model's own verdict, with the features that weighed most."""
+        return self._model.judge(text, question)
+
     def judge(self, text: str, *, question: str, known: Known) -> Opinion:
         """Judge one final by its words and the question; what else is known of the call is the rules' part."""
         verdict = self._model.judge(text, question)

@@ -142,12 +142,17 @@ def classify(
     explain: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Show a person why this text is judged so.")
     ] = None,
+    agent: Annotated[str, typer.Option(metavar="QUESTION", help="With --explain: the question just asked.")] = "",
 ) -> None:
-    """Judge JSON lines (or plain lines) from standard input; one JSON line out for each."""
+    """Judge JSON lines (or plain lines) from standard input; one JSON line out for each.
+
+    A line that cannot be read gets {"id", "line", "error"} in its place. The exit code is 0 when the input was read to
+    its end, also where lines were errors.
+    """
     from triage import cli_classify
 
     with _rule_files():
-        cli_classify.classify(explain)
+        cli_classify.classify(explain, agent)
 
 
 @app.command()

@@ -15,11 +15,13 @@ import typer
 
 from classifiers import Classifier, load
 from classifiers.evaluation import Judged, Labelled, plots, report
+from classifiers.explanation import explain
 from classifiers.judge import Judge
 from triage.errors import UsageError
 
 MAX_LINE = 1_000_000
 """Bytes of one line that are read; a longer one is an error line."""
+_LONGEST_TURN = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,48 +29,65 @@ class Line:
     """One readable line of input."""
 
     id: str
-    call: str
+    call: str | None
+    """None for a line that is a call of its own."""
     turn: int
     text: str
     agent: str
 
 
-def read_line(raw: bytes, number: int) -> Line | str:
-    """A line of input, or what is wrong with it (never quoting it). A plain line is a call of its own."""
-    if len(raw) > MAX_LINE:
-        return f"longer than {MAX_LINE} bytes"
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with a line of input, in words that never quote it."""
+
+    id: str
+    """As given, where it could be read; otherwise the number of the line."""
+    words: str
+
+
+def read_line(raw: bytes, number: int) -> Line | Fault:
+    """A line of input, or what is wrong with it. A plain line is a call of its own, named by its number."""
+    if len(raw.rstrip(b"\r\n")) > MAX_LINE:
+        return Fault(str(number), f"longer than {MAX_LINE} bytes")
     try:
         text = raw.decode("utf-8").removeprefix("\ufeff").rstrip("\r\n")
     except UnicodeDecodeError:
-        return "not UTF-8"
+        return Fault(str(number), "not UTF-8")
     if not text.lstrip().startswith("{"):
-        return Line(id=str(number), call=f"line {number}", turn=1, text=text, agent="")
+        return Line(id=str(number), call=None, turn=1, text=text, agent="")
     try:
-        fields = json.loads(text)
+        fields = json.loads(text, parse_constant=_no_number)
     except (ValueError, RecursionError):
-        return "broken JSON"
+        return Fault(str(number), "broken JSON")
     return _from_fields(fields, number)
 
 
-def _from_fields(fields: dict[str, Any], number: int) -> Line | str:
+def _no_number(name: str) -> float:
+    raise ValueError(name)  # NaN and Infinity are not JSON
+
+
+def _from_fields(fields: dict[str, Any], number: int) -> Line | Fault:
+    given = fields.get("id")
+    if isinstance(given, dict | list | bool):
+        return Fault(str(number), "field id is not a string")
+    name = str(number) if given is None else str(given)
     if "text" not in fields:
-        return "field text is missing"
+        return Fault(name, "field text is missing")
     if not isinstance(fields["text"], str):
-        return "field text is not a string"
+        return Fault(name, "field text is not a string")
     if not isinstance(fields.get("agent"), str | None):
-        return "field agent is not a string"
-    for name in ("id", "call"):
-        if isinstance(fields.get(name), dict | list | bool):
-            return f"field {name} is not a string"
+        return Fault(name, "field agent is not a string")
+    call = fields.get("call")
+    if isinstance(call, dict | list | bool):
+        return Fault(name, "field call is not a string")
     turn = fields.get("turn", 0) or 0
-    if isinstance(turn, str) and turn.isdecimal():
+    if isinstance(turn, str) and turn.isascii() and turn.isdecimal() and len(turn) < _LONGEST_TURN:
         turn = int(turn)
     if isinstance(turn, bool) or not isinstance(turn, int):
-        return "field turn is not a whole number"
-    call = fields.get("call")
+        return Fault(name, "field turn is not a whole number")
     return Line(
-        id=str(fields.get("id", number)),
-        call=f"line {number}" if call is None else str(call),
+        id=name,
+        call=None if call is None else str(call),
         turn=turn,
         text=fields["text"],
         agent=fields.get("agent") or "",
@@ -87,18 +106,22 @@ def lines_of(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
 
 
 def answers(classifier: Classifier, stream: Iterable[tuple[int, bytes]]) -> Iterator[dict[str, Any]]:
-    """One answer (or error) per line, in order. State is kept while `call` stays the same."""
+    """One answer (or error) per line, in order.
+
+    State is kept while `call` stays the same; lines without a call, and lines that cannot be read, do not disturb it.
+    """
     judge: Judge = classifier.begin()
     call: str | None = None
     for number, raw in stream:
         line = read_line(raw, number)
-        if isinstance(line, str):
-            yield {"id": str(number), "error": line}
+        if isinstance(line, Fault):
+            yield {"id": line.id, "line": number, "error": line.words}
             continue
-        if line.call != call:
+        if line.call is not None and line.call != call:
             judge, call = classifier.begin(), line.call
+        listening = judge if line.call is not None else classifier.begin()
         began = perf_counter_ns()
-        verdict = judge.assess(line.text, question=line.agent, turn=line.turn)
+        verdict = listening.assess(line.text, question=line.agent, turn=line.turn)
         latency_us = (perf_counter_ns() - began) // 1000
         yield {
             "id": line.id,
@@ -112,27 +135,12 @@ def answers(classifier: Classifier, stream: Iterable[tuple[int, bytes]]) -> Iter
         }
 
 
-def explain(classifier: Classifier, text: str) -> str:
-    """Why this text is judged as it is, for a person."""
-    judge = classifier.begin()
-    verdict = judge.assess(text, turn=1)
-    rows = [
-        f"level      {verdict.level.value}{'  (a nurse now)' if verdict.urgent else ''}",
-        f"category   {verdict.category.value}",
-        f"score      {verdict.score:.2f}",
-        f"rule       {verdict.rule or 'none fired'}",
-        f"language   {verdict.language}",
-    ]
-    code = verdict.rule.partition(":")[2]
-    flag = classifier.rules.flags.get(code)
-    if flag is not None:
-        rows.append(f"source     {flag.source}")
-        rows.append(f"approved   {f'{flag.approved_by}, {flag.approved_on}' if flag.approved_by else 'by nobody yet'}")
-    rows += [f"evidence   characters {e.start} to {e.end}: {e.text}" for e in verdict.evidence]
-    rows += [f"heard      {f.code}: {f.assertion}, {f.text!r}" for f in judge.known.findings]
-    rows += [f"known      {name}: {value}" for name, value, _ in judge.known.qualifiers]
-    rows += [f"version    {part} {version}" for part, version in verdict.versions]
-    return "\n".join(rows)
+def as_line(answer: dict[str, Any]) -> bytes:
+    """An answer as one line of UTF-8; half a surrogate pair, which JSON can carry and UTF-8 cannot, is escaped."""
+    try:
+        return json.dumps(answer, ensure_ascii=False).encode() + b"\n"
+    except UnicodeEncodeError:
+        return json.dumps(answer).encode() + b"\n"
 
 
 def labelled_lines(path: Path) -> list[Labelled | str]:
@@ -150,15 +158,15 @@ def labelled_lines(path: Path) -> list[Labelled | str]:
         if not raw.strip():
             continue
         line = read_line(raw, number)
-        if isinstance(line, str):
-            found.append(f"line {number}: {line}")
+        if isinstance(line, Fault):
+            found.append(f"line {number}: {line.words}")
             continue
         try:
             fields = json.loads(raw)
             found.append(
                 Labelled(
                     id=line.id,
-                    call=line.call,
+                    call=f"line {number}" if line.call is None else line.call,
                     turn=line.turn,
                     text=line.text,
                     agent=line.agent,
@@ -192,15 +200,20 @@ def classify(
     explain_text: Annotated[
         str | None, typer.Option("--explain", metavar="TEXT", help="Show a person why this text is judged as it is.")
     ] = None,
+    agent: Annotated[str, typer.Option(metavar="QUESTION", help="With --explain: the question just asked.")] = "",
 ) -> None:
-    """Judge JSON lines (or plain lines) from standard input; one JSON line out for each."""
+    """Judge JSON lines (or plain lines) from standard input; one JSON line out for each.
+
+    A line that cannot be read gets `{"id", "line", "error"}` in its place and the stream goes on. The exit code is 0
+    when the input was read to its end, also where lines were errors; 1 when the reader of the answers went away.
+    """
     classifier = load(clock=perf_counter)
     if explain_text is not None:
-        typer.echo(explain(classifier, explain_text))
+        typer.echo(explain(classifier, explain_text, agent))
         return
     for answer in answers(classifier, lines_of(sys.stdin.buffer)):
-        sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\n")
-        sys.stdout.flush()
+        sys.stdout.buffer.write(as_line(answer))
+        sys.stdout.buffer.flush()
 
 
 def evaluate(

@@ -9,7 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from classifiers import Classifier
-from triage.cli_classify import MAX_LINE, answers, classify, evaluate, explain, labelled_lines, lines_of, read_line
+from triage.cli_classify import MAX_LINE, Fault, answers, classify, evaluate, labelled_lines, lines_of, read_line
 from triage.errors import UsageError
 
 APP = typer.Typer()
@@ -66,19 +66,39 @@ def test_plain_lines_are_calls_of_their_own(classifier: Classifier) -> None:
         b'{"text": "x", "id": {}}',
         b"\xff\xfe\xfa",
         b"{" * 5000,
+        b'{"text": "x", "turn": NaN}',
+        b'{"text": "x", "turn": 1e400}',
+        b'{"text": "x", "turn": "99999999999999999999"}',
+        b'{"text": "x", "call": ["a"]}',
+        b'{"text": "x"} {"text": "y"}',
         b"a" * (MAX_LINE + 5),
     ],
 )
 def test_a_bad_line_gets_an_error_and_the_stream_goes_on(classifier: Classifier, bad: bytes) -> None:
     answered = judged(classifier, b"hello", bad, b"i have chest pain")
     assert len(answered) == 3
-    assert set(answered[1]) == {"id", "error"}
-    assert answered[1]["id"] == "2"
+    assert set(answered[1]) == {"id", "line", "error"}
+    assert answered[1]["line"] == 2
     assert answered[2]["urgent"] is True
 
 
 @pytest.mark.parametrize(
-    "text", ["", " ", "pain", "word " * 2000, "😀😀", "胸が痛い", "\x00\x07\x1b[31m", "ملح", "\ud800"]
+    "text",
+    [
+        "",
+        " ",
+        "pain",
+        "word " * 2000,
+        "😀😀",
+        "胸が痛い",
+        "\x00\x07\x1b[31m",
+        "pain\x00",
+        "\r",
+        "\u2028",
+        "\ufeff",
+        "ملح",
+        "\ud800",
+    ],
 )
 def test_any_text_is_answered(classifier: Classifier, text: str) -> None:
     (answer,) = judged(classifier, row(text=text))
@@ -86,7 +106,7 @@ def test_any_text_is_answered(classifier: Classifier, text: str) -> None:
 
 
 def test_no_error_quotes_the_caller() -> None:
-    assert read_line(b'{"text": "my name is Zebulon", "turn": "x"', 1) == "broken JSON"
+    assert read_line(b'{"text": "my name is Zebulon", "turn": "x"', 1) == Fault("1", "broken JSON")
     assert "Zebulon" not in str(read_line(b'{"agent": "Zebulon", "turn": 1}', 1))
 
 
@@ -101,14 +121,71 @@ def test_no_input_gives_no_output() -> None:
     assert (result.exit_code, result.stdout) == (0, "")
 
 
-def test_explain_tells_a_person_why(classifier: Classifier) -> None:
-    told = explain(classifier, "no cough just a crushing feeling in my chest")
-    for word in ("nurse_now", "chest", "flag:chest_pain", "crushing feeling", "source", "approved", "version"):
-        assert word in told
-    assert "none fired" in explain(classifier, "hello")
-    assert RUN.invoke(APP, ["classify", "--explain", "he is not breathing"]).stdout.startswith(
-        "level      emergency_now"
+def test_an_error_carries_the_id_that_was_given(classifier: Classifier) -> None:
+    answered = judged(classifier, row(id="first"), b"{broken", row(text="x", id="third", turn="soon"))
+    assert [(a["id"], a["line"]) for a in answered] == [("first", 1), ("2", 2), ("third", 3)]
+
+
+@pytest.mark.parametrize("between", [b"", b"plain words", b"{broken", row(id="x"), row(text="no call", id="y")])
+def test_lines_without_a_call_and_lines_that_cannot_be_read_disturb_no_call(
+    classifier: Classifier, between: bytes
+) -> None:
+    answered = judged(
+        classifier,
+        row(id=1, call="a", turn=1, text="she is three weeks old"),
+        between,
+        row(id=2, call="a", turn=2, text="temperature is a hundred and two"),
     )
+    assert len(answered) == 3
+    assert answered[2]["urgent"] is True
+
+
+def test_a_call_that_comes_again_after_another_begins_anew(classifier: Classifier) -> None:
+    answered = judged(
+        classifier,
+        row(call="a", text="she is three weeks old"),
+        row(call="b", text="hello"),
+        row(call="a", text="temperature is a hundred and two"),
+    )
+    assert [a["urgent"] for a in answered] == [False] * 3
+
+
+def test_every_way_to_end_a_line_and_a_mark_at_the_beginning(classifier: Classifier) -> None:
+    stream = io.BytesIO(
+        b"\xef\xbb\xbfi have chest pain\r\n" + row(text="i have chest pain") + b"\r\n\ni have chest pain"
+    )
+    answered = list(answers(classifier, lines_of(stream)))
+    assert [a["urgent"] for a in answered] == [True, True, False, True]
+    assert answered[0]["evidence"] == [{"start": 7, "end": 17, "text": "chest pain"}]
+
+
+def test_the_longest_line_that_is_read(classifier: Classifier) -> None:
+    longest = b"a" * MAX_LINE
+    answered = list(answers(classifier, lines_of(io.BytesIO(longest + b"\r\n" + longest + b"a\nhello"))))
+    assert ["error" in a for a in answered] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        '{"text": "chest \\ud800 pain"}',
+        "le duele el corazón 😀",
+        '{"text": "i have chest pain", "id": "\\udfff"}',
+    ],
+)
+def test_what_the_terminal_cannot_write_is_answered_all_the_same(rows: str) -> None:
+    result = RUN.invoke(APP, ["classify"], input=rows + "\nhello\n")
+    assert result.exit_code == 0
+    first, second = result.stdout.splitlines()
+    assert json.loads(first)["urgent"] is True
+    assert json.loads(second)["urgent"] is False
+
+
+def test_explain_is_a_text_at_the_terminal() -> None:
+    told = RUN.invoke(APP, ["classify", "--explain", "he is not breathing"])
+    assert told.stdout.startswith("level      emergency_now")
+    asked = RUN.invoke(APP, ["classify", "--explain", "yes", "--agent", "Any chest pain?"])
+    assert "answer:chest_pain" in asked.stdout
 
 
 def labelled(tmp_path: Path, *rows: dict[str, object]) -> Path:
