@@ -21,6 +21,7 @@ from triage.clock import run
 from triage.errors import TimedOut, Unavailable
 from triage.lines.livekit import line as lines
 from triage.lines.livekit.headers import PACKET_HEADER
+from triage.lines.livekit.nurse_leg import ACCEPTING_KEY, HOLD_AGAIN_S
 from triage.lines.livekit.signalling import Fault, SignallingError
 from triage.ports import FRAME, RATE, Frame, LineSignal, SignalKind
 
@@ -227,8 +228,8 @@ async def test_keys_count_by_whose_they_are() -> None:
         call.line.whisper(1, sound(0.5))
         call.room.press(NURSE, "2")
         call.room.press(CALLER, "1")
-        call.room.press(NURSE, "1")
-        call.room.press(NURSE, "1")
+        call.room.press(NURSE, ACCEPTING_KEY)
+        call.room.press(NURSE, ACCEPTING_KEY)
         await asyncio.sleep(0.1)
         assert [(s.kind, s.attempt, s.value) for s in call.signals if s.kind in (K.KEY, K.NURSE_KEY)] == [
             (K.KEY, 0, "1"),
@@ -491,7 +492,7 @@ async def test_a_leg_that_asks_for_everybody_again_is_held_again() -> None:
         await asyncio.sleep(1)
         call.world.wished[NURSE] |= set(call.room.remote_participants[CALLER].track_publications)
         assert CALLER in call.world.hears(NURSE)
-        await asyncio.sleep(1.1)
+        await asyncio.sleep(HOLD_AGAIN_S + 0.1)
         assert call.world.hears(NURSE) == {NURSE}
         call.room.remote_participants[CALLER].publish()  # the caller's leg came back with a new track
         call.world.wished[NURSE] |= set(call.room.remote_participants[CALLER].track_publications)

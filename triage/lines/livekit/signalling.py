@@ -13,6 +13,8 @@ import aiohttp
 from google.protobuf.duration_pb2 import Duration
 from livekit import api
 
+log = logging.getLogger("triage.lines.livekit")
+
 ANSWER_S = 4.0
 """How long livekit-server may take for anything that rings no telephone."""
 LEEWAY_S = 1.0
@@ -189,7 +191,10 @@ class ServerSignalling:
             yield
         except api.ServerError as error:
             raise fault_of(error) from None
-        except (TimeoutError, aiohttp.ClientError, OSError):
+        except SignallingError:
+            raise
+        except Exception as error:  # no server, no answer in time, an answer that cannot be read
+            log.warning("livekit-server gave no answer of use: %s", type(error).__name__)
             raise SignallingError(Fault.UNKNOWN) from None
 
 
