@@ -3,6 +3,7 @@
 Every failure is a `SignallingError` of one of few kinds; the library's own texts may hold numbers and go no further.
 """
 
+import logging
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -120,7 +121,7 @@ class ServerSignalling:
     ) -> None:
         user, host = _parts(uri)
         if self._trunk and (not host or not self._address or host == self._address):
-            through = {"sip_trunk_id": self._trunk}
+            through: dict[str, Any] = {"sip_trunk_id": self._trunk}
         elif host:
             through = {"trunk": api.SIPOutboundConfig(hostname=host), "sip_number": self._number}
         else:
