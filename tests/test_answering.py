@@ -74,14 +74,18 @@ class World:
     enter: Callable[[], Awaitable[None]] | None = None
     breaks: Exception | None = None
     patience_s: float = 3.0
+    connect: Callable[[RingingLine], Awaitable[None]] | None = None
     lines: list[RingingLine] = field(default_factory=list)
     said: str = ""
 
     def place(self, name: str = "call_+15550100_a") -> Place:
         async def line(identity: str, clock: Clock, desk: FileDesk) -> RingingLine:
             assert identity == IDENTITY
-            self.lines.append(RingingLine(clock, breaks=self.breaks, patience_s=self.patience_s))
-            return self.lines[-1]
+            made = RingingLine(clock, breaks=self.breaks, patience_s=self.patience_s)
+            if (connect := self.connect) is not None:
+                made.connect = lambda: connect(made)  # type: ignore[method-assign]
+            self.lines.append(made)
+            return made
 
         async def number(identity: str) -> str:
             return await self.number() if self.number else NUMBER
@@ -358,8 +362,31 @@ def test_the_end_of_the_worker_brings_a_nurse(make: Callable[..., World]) -> Non
     assert any(effect["type"] == "Transfer" for effect in effects)
 
 
-def test_an_end_without_a_call_is_nothing(make: Callable[..., World]) -> None:
-    make().ready.end()
+def test_an_end_while_it_still_rings_answers_nothing(make: Callable[..., World]) -> None:
+    world = make()
+
+    async def enter() -> None:
+        world.ready.end()
+
+    world.enter = enter
+    assert "left to the carrier" in world.carry()
+    assert world.lines == [] and world.records() == []
+
+
+def test_an_end_in_the_moment_of_the_answer_still_brings_a_nurse(make: Callable[..., World]) -> None:
+    world = make()
+    world.patience_s = 20.0
+    real = RingingLine.connect
+
+    async def connect(line: RingingLine) -> None:
+        await real(line)
+        world.ready.ending = True
+
+    world.connect = connect
+    assert world.carry() in ("hung_up", "transferred")
+    (records,) = world.records()
+    effects = [effect for payload in payloads(records, "step") for effect in payload["effects"]]
+    assert any(effect["type"] == "Transfer" for effect in effects)
 
 
 def test_what_breaks_after_the_answer_comes_out_as_it_is_and_frees_the_room(make: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip

@@ -87,6 +87,8 @@ class Ready:
     watch: Watch
     live: LiveCall | None = field(default=None, init=False)
     """The call in progress."""
+    ending: bool = field(default=False, init=False)
+    """We must stop soon."""
 
     def recogniser(self, clock: Clock) -> SpeechToText:
         """A recogniser for one caller. A script is read anew for each call.
@@ -99,7 +101,8 @@ class Ready:
         return PocketsphinxSpeechToText(busy=clock.busy_hook("recogniser"))
 
     def end(self) -> None:
-        """We must stop soon: the caller of the call in progress is brought to a nurse. From the call's own loop."""
+        """We must stop soon: a caller in a call is brought to a nurse, one who rings is left to the carrier. In the loop."""
+        self.ending = True
         if (call := self.live) is not None:
             log.warning("call %s: the worker ends, a nurse takes over", call.call_id)
             call.runtime.tell(ev.NurseNeeded(at_ns=call.clock.now_ns(), reason=Reason.STAGE_FAILED))
@@ -174,6 +177,8 @@ async def carry(ready: Ready, place: Place, *, rescue: bool = False) -> str:
             if ready.settings.profile in IN_EARNEST and is_marked(caller.attributes):
                 words = f"a call of the bench under the profile {ready.settings.profile}: not answered"
                 return _said(words, logging.ERROR)
+            if ready.ending:
+                return _said("a call that still rang when the worker ended: left to the carrier", logging.WARNING)
             number = _Number(place, caller.identity)
             async with _beside(number.ask()):
                 line = await _answered(place, caller.identity, ready, clock)
@@ -182,6 +187,8 @@ async def carry(ready: Ready, place: Place, *, rescue: bool = False) -> str:
                 known = rescue or entered.visit is not Visit.FIRST
                 call = ready.live = _call(ready, line, stt, clock, known=known, began_ns=began_ns)
                 number.give_to(call)
+                if ready.ending:  # said between the answer and here
+                    asyncio.get_running_loop().call_soon(ready.end)
                 return (await call.live()).outcome
         finally:
             await stt.close()
