@@ -107,6 +107,21 @@ def test_a_burst_plays_and_a_queue_that_stays_long_is_shortened(session: MediaSe
     assert session.counts.silent == 0
 
 
+def test_what_a_stall_has_piled_up_is_dropped_in_one_piece(session: MediaSession, phone: socket.socket) -> None:
+    """Two seconds came at once; the voice goes on in its own time, and is late for half a second only."""
+    session.start(setup(phone))
+    beat(session, phone, 1)
+    session.send(tone(440, 2.0, 8000))
+    for _ in range(WATCHED):
+        session.send(tone(440, 0.02, 8000))
+        beat(session, phone, 1)
+    assert session.counts.dropped == 100 - SLACK
+    before = session.counts.silent
+    session.send(tone(700, 0.02, 8000))
+    assert level(spoken(beat(session, phone, SLACK + 2))[160:480], 700, 8000) > 0.05
+    assert session.counts.silent <= before + 1
+
+
 def test_audio_that_comes_three_frames_at_a_time_is_never_shortened(
     session: MediaSession, phone: socket.socket
 ) -> None:

@@ -4,7 +4,7 @@ One thread for all calls, apart from the asyncio loop, with absolute deadlines: 
 loop does not hold up the beat (only what holds the GIL does). What it hears it hands to the loop, in one go per round.
 
 Shrinking the queue at the first frame that waits would make silence and loss take turns; so a frame is dropped only
-when more than one has been waiting for half a second without a break.
+when more than one has been waiting for half a second without a break; what a stall has piled up goes in one piece.
 """
 
 import asyncio
@@ -33,6 +33,8 @@ log = logging.getLogger("triage.bench.media")
 TICK_S = 0.02
 SLACK = 1
 """Frames that may wait."""
+MOST_LATE = 5
+"""More surplus frames than this are dropped at once: after a stall of the machine nobody is heard seconds late."""
 WATCHED = 25
 """Ticks over which a queue must have been too long before a frame is dropped."""
 LONGEST_QUEUE_S = 10.0
@@ -240,10 +242,11 @@ class MediaSession:
                 self._waiting.append(0)
                 return None
             self._waiting.append(len(queue) // 2)
-            if len(self._waiting) == WATCHED and min(self._waiting) > SLACK:
-                queue.popleft()
-                queue.popleft()
-                self.counts.dropped += 1
+            if len(self._waiting) == WATCHED and (surplus := min(self._waiting) - SLACK) > 0:
+                for _ in range(surplus if surplus > MOST_LATE else 1):
+                    queue.popleft()
+                    queue.popleft()
+                    self.counts.dropped += 1
                 self._waiting.clear()
         except IndexError:  # flushed meanwhile
             return None
