@@ -44,7 +44,6 @@ bench: ## figures of speed, with n
 
 train: ## fit the urgency model from the corpus in the repository; says whether the file changes
 	@.ci/setup dev
-	@$(PY) -m pip install -q -r requirements-train.txt
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PY) -m classifiers.training.train $(ARGS)
 
 diagram: ## draw the machine into README
@@ -52,7 +51,7 @@ diagram: ## draw the machine into README
 	@$(PY) -m triage diagram --write README.md
 
 lock: ## pin the newest dependencies by hash (needs uv)
-	@uv pip compile pyproject.toml --extra dev --extra build --universal --generate-hashes --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links -q --upgrade -o requirements-dev.txt
+	@uv pip compile pyproject.toml --extra dev --extra build --extra train --extra plots --universal --generate-hashes --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links -q --upgrade -o requirements-dev.txt
 	@uv pip compile pyproject.toml --extra build --constraint requirements-dev.txt --universal --generate-hashes --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links -q -o requirements.txt
 	@uv pip compile pyproject.toml --extra dev --extra build --extra worker --extra bench --constraint requirements-dev.txt --universal --generate-hashes --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links -q -o requirements-line.txt
 

@@ -234,7 +234,7 @@ def test_requirements_are_pinned_by_hash_and_name_no_index(name: str) -> None:
     ("name", "extras"),
     [
         ("requirements.txt", ["build"]),
-        ("requirements-dev.txt", ["build", "dev"]),
+        ("requirements-dev.txt", ["build", "dev", "plots", "train"]),
         ("requirements-line.txt", ["build", "dev", "worker", "bench"]),
     ],
 )
