@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from classifiers.assessment import Assessment
 from classifiers.judge import THRESHOLD
@@ -196,41 +197,61 @@ def _operating_point(judged: Sequence[Judged]) -> tuple[float, float]:
 
 
 def plots(judged: Sequence[Judged], folder: Path) -> str:
-    """Write roc.png, calibration.png and categories.png; returns one line that says where, or why not."""
+    """Write roc.png, calibration.png and categories.png; returns one line that says where, or why not and what helps."""
     try:
-        import matplotlib  # type: ignore[import-not-found, unused-ignore]
-
-        matplotlib.use("Agg")
-        from matplotlib import pyplot
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
     except ImportError:
-        return "plots: none, matplotlib is not installed"
+        return (
+            "plots: none, matplotlib is not installed (the extra `plots` brings it: pip install 'triage-line[plots]')"
+        )
     lines = counted(judged)
+    drawn = {"roc.png": _draw_roc, "calibration.png": _draw_calibration, "categories.png": _draw_categories}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        figure, axes = pyplot.subplots()
-        axes.step(*zip(*roc(lines), strict=True), where="post")
-        axes.plot(*_operating_point(lines), "o")
-        axes.set(xlabel="false alarms", ylabel="sensitivity", title="ROC with the operating point")
-        figure.savefig(folder / "roc.png")
-        figure, axes = pyplot.subplots()
-        bins = reliability(lines)
-        axes.plot([0, 1], [0, 1], ":")
-        axes.plot([mean for _, mean, _, _ in bins], [rate for _, _, rate, _ in bins], "o-")
-        axes.set(xlabel="mean score", ylabel="share of dangers", title="calibration")
-        figure.savefig(folder / "calibration.png")
-        figure, axes = pyplot.subplots(figsize=(8, 6))
-        names = sorted({j.line.category for j in lines if j.line.danger})
-        for at, name in enumerate(names):
-            rows = [j for j in lines if j.line.danger and j.line.category == name]
-            found = sum(j.verdict.urgent for j in rows)
-            low, high = wilson(found, len(rows))
-            axes.barh(at, found / len(rows))
-            axes.plot([low, high], [at, at], "k-")
-        axes.set_yticks(range(len(names)), names)
-        axes.set(xlabel="sensitivity", title="per category, Wilson 95 %")
-        figure.tight_layout()
-        figure.savefig(folder / "categories.png")
-        pyplot.close("all")
+        for name, draw in drawn.items():
+            figure = Figure(figsize=(8, 7), layout="constrained")
+            FigureCanvasAgg(figure)
+            draw(figure.subplots(), lines)
+            figure.savefig(folder / name)
     except OSError as error:
         return f"plots: none, {folder} cannot be written ({error.strerror})"
-    return f"plots: {folder}/roc.png, calibration.png, categories.png"
+    return f"plots: {', '.join(str(folder / name) for name in drawn)}"
+
+
+def _draw_roc(axes: Any, lines: Sequence[Judged]) -> None:
+    false, sensitivity = _operating_point(lines)
+    axes.plot([0, 1], [0, 1], ":", color="grey")
+    axes.step(*zip(*roc(lines), strict=True), where="post")
+    axes.plot(
+        false, sensitivity, "o", label=f"threshold {THRESHOLD}: {sensitivity:.1%} heard, {false:.1%} false alarms"
+    )
+    axes.set(xlabel="false alarms per harmless line", ylabel="sensitivity", title=f"ROC, {len(lines)} lines")
+    axes.legend(loc="lower right")
+
+
+def _draw_calibration(axes: Any, lines: Sequence[Judged]) -> None:
+    axes.plot([0, 1], [0, 1], ":", color="grey")
+    for _, mean, rate, n in reliability(lines):
+        low, high = wilson(round(rate * n), n)
+        axes.plot([mean, mean], [low, high], "-", color="black")
+        axes.plot(mean, rate, "o", color="C0")
+        axes.annotate(f"n {n}", (mean, rate), xytext=(6, -3), textcoords="offset points")
+    axes.axvline(THRESHOLD, linestyle="--", color="grey")
+    axes.set(
+        xlabel="mean score of the bin", ylabel="share of dangers, Wilson 95 %", title="calibration", xlim=(0, 1.08)
+    )
+
+
+def _draw_categories(axes: Any, lines: Sequence[Judged]) -> None:
+    names = sorted({j.line.category for j in lines if j.line.danger}, reverse=True)
+    labels = []
+    for at, name in enumerate(names):
+        rows = [j for j in lines if j.line.danger and j.line.category == name]
+        found = sum(j.verdict.urgent for j in rows)
+        low, high = wilson(found, len(rows))
+        axes.barh(at, found / len(rows), color="C0")
+        axes.plot([low, high], [at, at], "-", color="black")
+        labels.append(f"{name} ({found} of {len(rows)})")
+    axes.set_yticks(range(len(names)), labels)
+    axes.set(xlabel="sensitivity, Wilson 95 %", title="per category", xlim=(0, 1.02))

@@ -1,5 +1,6 @@
 """Promise: the figures are counted as they say, and uncertainty goes with them."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,8 +61,33 @@ def test_the_roc_goes_from_nothing_to_everything() -> None:
     assert points == [(0.0, 0.0), (0.0, 1.0), (1.0, 1.0)]
 
 
-def test_plots_are_written_or_one_line_says_why_not(tmp_path: Path) -> None:
-    said = plots([judged("a", "nurse_now", True), judged("b", "routine", False)], tmp_path / "figures")
-    written = {p.name for p in (tmp_path / "figures").glob("*.png")}
-    assert said.count("\n") == 0
-    assert written == {"roc.png", "calibration.png", "categories.png"} or "not installed" in said
+def test_plots_are_written(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the extra `plots` is not installed")
+    rows = [judged("a", "nurse_now", True), judged("b", "routine", False), judged("c", "nurse_now", False)]
+    said = plots(rows, tmp_path / "deep" / "figures")
+    for name in ("roc.png", "calibration.png", "categories.png"):
+        assert str(tmp_path / "deep" / "figures" / name) in said
+        assert (tmp_path / "deep" / "figures" / name).read_bytes().startswith(b"\x89PNG\r\n")
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize("labels", [["nurse_now"], ["routine"], []])
+def test_plots_of_one_kind_of_line_only(tmp_path: Path, labels: list[str]) -> None:
+    pytest.importorskip("matplotlib", reason="the extra `plots` is not installed")
+    assert "roc.png" in plots([judged("a", label, True) for label in labels], tmp_path)
+
+
+def test_without_matplotlib_one_line_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
+    said = plots([judged("a", "nurse_now", True)], tmp_path / "figures")
+    assert "not installed" in said and "triage-line[plots]" in said and "\n" not in said
+    assert not (tmp_path / "figures").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the extra `plots` is not installed")
+    (tmp_path / "taken").write_bytes(b"")
+    said = plots([judged("a", "nurse_now", True)], tmp_path / "taken")
+    assert said.startswith("plots: none, ") and "cannot be written" in said
