@@ -5,6 +5,7 @@
 3. A scope pass marks words: n negated, h past or settled, o about somebody else, f supposed.
 4. Words, word pairs and triples, word classes and their pairs, and pieces of words become features; the question just
    asked is crossed with how the answer begins.
+5. Beside them, for a head of its own, the words and pairs as spoken, small words too: people in danger talk differently.
 
 Everything here is the model's own: it shares no lists with the rules, so that the two fail in different places.
 Total: any string gives features, possibly none. Linear in the length of the text.
@@ -18,7 +19,7 @@ from importlib.resources import files
 from itertools import pairwise
 from typing import NamedTuple
 
-VERSION = "2"
+VERSION = "3"
 """Of this file's behaviour; a model trained for another version is refused."""
 CLASSES_FILE = "word_classes.txt"
 MAX_WORD = 30
@@ -436,6 +437,20 @@ def question_features(answer: str, question: Sequence[Word], classes: WordClasse
     return names
 
 
+def plain(words: Sequence[Word], question: Sequence[Word] = (), answer: str = "") -> list[Feature]:
+    """Every word and pair of words as spoken, small words too, whatever scope they stand in; then the question's.
+
+    Those of the question carry how the answer begins (`answer_of`).
+    """
+    texts = [w.text for w in words]
+    found = [Feature(f"u:{text}", i, i + 1) for i, text in enumerate(texts)]
+    found += [Feature(f"v:{a} {b}", i, i + 2) for i, (a, b) in enumerate(pairwise(texts))]
+    asked = [w.text for w in question[-QUESTION_WORDS:]]
+    found += [Feature(f"x{answer}:{text}", -1, -1) for text in asked]
+    found += [Feature(f"y{answer}:{a} {b}", -1, -1) for a, b in pairwise(asked)]
+    return found
+
+
 def extract(words: Sequence[Word], marks: Sequence[str], classes: WordClasses) -> list[Feature]:
     """Features of one window of words. Names repeat where the words do."""
     found = [Feature(name, at, at + 1) for at, word in enumerate(words) for name in word_features(word.text, marks[at])]
@@ -491,6 +506,7 @@ _MARKS = {"n": "negated", "h": "past", "o": "of somebody else", "f": "supposed"}
 _KINDS = {
     "w": "the word", "c": "a piece of a word", "b": "the words", "t": "the words", "s": "the words, apart",
     "g": "the words, further apart", "k": "the class", "p": "the classes together", "q": "the question, answered",
+    "u": "the word as spoken", "v": "the words as spoken", "x": "the question, answered", "y": "the question, answered",
 }  # fmt: skip
 
 
@@ -499,7 +515,7 @@ def described(name: str) -> str:
     ends = [at for at in (name.find(":"), name.find("@")) if at >= 0]
     cut = min(ends, default=len(name))
     kind, inner, rest = _KINDS.get(name[:1], "the feature"), name[1:cut], name[cut:].lstrip(":")
-    if name[:1] == "q":
+    if name[:1] in ("q", "x", "y"):
         return f"{kind} {inner}{f': {rest}' if rest else ''}"
     if name[:1] == "p":
         return f"{kind}: {name[1:].replace('~', ' and ')}"

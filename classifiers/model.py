@@ -5,8 +5,10 @@ raise a level and never veto one. It knows nothing of the call so far; that is t
 
 1. The text is cut into windows of words; the highest window decides, so that a long harmless story hides nothing.
 2. Weights of the features found are summed per head (urgent, emergency_now), divided by the fourth root of the squared
-   sightings (many words must not shout down few), and calibrated to 0..1 (Platt).
-3. Where urgent, the category with the highest sum is named, and the features that weighed most with their spans.
+   sightings (many words must not shout down few).
+3. Urgent has a second head over the plain words, weighed by rarity, divided by the length of the row. What both say,
+   each divided by its spread on held-out lines, is added and calibrated to 0..1 (Platt).
+4. Where urgent, the category with the highest sum is named, and the features that weighed most with their spans.
 """
 
 import gzip
@@ -16,7 +18,8 @@ import sys
 import tomllib
 import zlib
 from array import array
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files
@@ -26,10 +29,10 @@ from classifiers import features
 from classifiers.features import Feature, Word, WordClasses
 from classifiers.levels import Category
 
-FORMAT = 1
+FORMAT = 2
 WEIGHTS_FILE = "urgency.gz"
 MANIFEST_FILE = "urgency.toml"
-WINDOW, STEP = 16, 8
+WINDOW, STEP = 80, 40
 """Words per window of a text, and how far the next one starts."""
 LENGTH_PRICE, PRICED_WINDOWS = 0.6, 5
 """What the highest of n windows pays, times ln n up to so many: many windows are many chances of a false alarm. Set on
@@ -39,7 +42,8 @@ MAX_WORDS = 4_000
 BARE_WORDS = 6
 """An answer of at most so many words to a question is judged by the question."""
 TOP = 6
-SCALE = {"w": 0.7, "b": 0.5, "s": 0.5, "t": 0.3, "g": 0.3, "c": 0.2, "k": 1.5, "p": 1.0, "q": 1.0}
+BUCKET_BITS = 12
+SCALE = {"w": 1.0, "b": 0.7, "s": 0.6, "t": 0.4, "g": 0.4, "c": 0.3, "k": 1.0, "p": 0.7, "q": 1.0}
 """By the first letter of a feature's name: how much one sighting counts. Classes carry over to words never seen; pieces
 of words come in heaps."""
 
@@ -49,6 +53,8 @@ WORDS_KEPT = 6_000
 
 _Known = tuple[tuple[int, str], ...]
 """(row, name) of features that the model knows."""
+_Place = tuple[int, str, int, int]
+"""Row, name, first word and last (excluded) of a feature that the model knows."""
 _Sighting = tuple[float, str, int, int]
 """How much it counts, its name, and where it was first seen."""
 
@@ -70,12 +76,63 @@ class ModelVerdict:
     category: Category
     """`NONE` unless urgent."""
     top: tuple[tuple[str, float], ...]
-    """(feature, weight) of what weighed most for urgent; the sign tells the direction."""
+    """(strongest feature, weight of all) of the words that weighed most for urgent; the sign tells the direction."""
     version: str
     spans: tuple[tuple[int, int], ...] = ()
     """For each of `top` where its words stand in the text as given; (0, 0) for the question just asked."""
     emergency_score: float = 0.0
     """Calibrated 0 to 1."""
+
+
+class Rows:
+    """In which row a feature's weights stand, from numbers that ascend.
+
+    Four bytes a feature; a dictionary takes twenty times as much, in every process of the line.
+    """
+
+    def __init__(self, ids: "array[int]") -> None:
+        self._ids = ids
+        shift, last = 32 - BUCKET_BITS, 1 << BUCKET_BITS
+        self._first = [bisect_left(ids, bucket << shift) for bucket in range(last)] + [len(ids)]
+
+    def find(self, number: int) -> int:
+        """The row of this number; -1 when the model does not know it."""
+        bucket = number >> (32 - BUCKET_BITS)
+        end = self._first[bucket + 1]
+        row = bisect_left(self._ids, number, self._first[bucket], end)
+        return row if row < end and self._ids[row] == number else -1
+
+
+@dataclass(frozen=True, slots=True)
+class PlainHead:
+    """The urgent question put to the plain words, weighed by their rarity."""
+
+    rows: Rows
+    weights: "array[int]"
+    """Weight times rarity."""
+    rarity: bytes
+    """In steps of `rarity_scale`."""
+    scale: float
+    rarity_scale: float
+    bias: float
+
+    def known(self, found: Iterable[Feature]) -> list[_Place]:
+        """Those that this head knows."""
+        numbered = ((self.rows.find(feature_id(name)), name, first, last) for name, first, last in found)
+        return [place for place in numbered if place[0] >= 0]
+
+    def score(self, known: Iterable[_Place]) -> tuple[float, dict[int, _Sighting], float]:
+        """Raw score, the first sighting of each feature by its row, and what their sum was divided by."""
+        seen: dict[int, _Sighting] = {}
+        squares = 0
+        total = 0
+        for row, name, first, last in known:
+            if row not in seen:
+                seen[row] = (1.0, name, first, last)
+                total += self.weights[row]
+                squares += self.rarity[row] * self.rarity[row]
+        size = math.sqrt(max(squares, 1)) * self.rarity_scale
+        return total * self.scale / size + self.bias, seen, size
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +149,17 @@ class Head:
     bare_threshold: float
     """The same for bare answers to a question, where one word carries everything."""
 
-    def probability(self, total: float, windows: int, bare: bool = False) -> float:
-        """Calibrated 0..1 for a sum of stored weights, the highest of so many windows."""
+    def raw(self, seen: Mapping[int, _Sighting], size: float) -> float:
+        """Not yet calibrated: the weights of the features found, divided by `size`."""
+        total = 0.0
+        for row, (scale, _, _, _) in seen.items():
+            total += self.weights[row] * scale
+        return total / size * self.scale + self.bias
+
+    def probability(self, raw: float, windows: int, bare: bool = False) -> float:
+        """Calibrated 0..1 for a raw score, the highest of so many windows."""
         slope, offset = self.bare_curve if bare else self.curve
-        x = slope * (total * self.scale + self.bias - price(windows)) + offset
+        x = slope * (raw - price(windows)) + offset
         return 1.0 / (1.0 + math.exp(-x)) if x >= -700 else 0.0
 
     def limit(self, bare: bool = False) -> float:
@@ -123,6 +187,16 @@ def norm(squares: float) -> float:
     return math.sqrt(math.sqrt(max(squares, 1e-9)))
 
 
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """What both heads knew of one window, and what their sums were divided by."""
+
+    seen: dict[int, _Sighting]
+    size: float
+    plain_seen: dict[int, _Sighting]
+    plain_size: float
+
+
 class UrgencyModel:
     """The model, read once per process. Judging only keeps which features of a word it knows."""
 
@@ -140,10 +214,11 @@ class UrgencyModel:
             if header["format"] != FORMAT or header["feature_version"] != features.VERSION:
                 raise ModelFileError(f"{WEIGHTS_FILE} was made for another version; run `make train`")
             body = payload[4 + length :]
-            if len(body) != count * (4 + 2 + 2 + columns):
+            plain = header["plain"]
+            plain_count = int(plain["features"])
+            if len(body) != count * (4 + 2 + 2 + columns) + plain_count * (4 + 2 + 1):
                 raise ModelFileError(f"{WEIGHTS_FILE} has the wrong size; run `make train`")
-            ids = _array("I", body[: 4 * count])
-            self._row = dict(zip(ids, range(count), strict=True))
+            self._rows = Rows(_array("I", body[: 4 * count]))
             at = 4 * count
             heads = []
             for name in ("urgent", "emergency"):
@@ -163,12 +238,24 @@ class UrgencyModel:
                 )
                 at += 2 * count
             self._urgent, self._emergency = heads
-            self._category_rows = _array("b", body[at:])
+            self._category_rows = _array("b", body[at : at + columns * count])
+            at += columns * count
+            plain_rows = Rows(_array("I", body[at : at + 4 * plain_count]))
+            at += 4 * plain_count
+            self._plain = PlainHead(
+                rows=plain_rows,
+                weights=_array("h", body[at : at + 2 * plain_count]),
+                rarity=body[at + 2 * plain_count :],
+                scale=float(plain["scale"]),
+                rarity_scale=float(plain["rarity_scale"]),
+                bias=float(plain["bias"]),
+            )
+            self._shares = 1 / float(header["urgent"]["spread"]), 1 / float(plain["spread"])
             self._category_bias = [float(b) for b in header["category_bias"]]
             self._category_scale = [float(s) for s in header["category_scale"]]
         except ModelFileError:
             raise
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError) as error:
             raise ModelFileError(f"{WEIGHTS_FILE} is broken; run `make train`") from error
         self.version = version
         self._classes = classes
@@ -204,115 +291,137 @@ class UrgencyModel:
         words = features.words_of(text)[:MAX_WORDS]
         marks = features.marks_of(words)
         asked: list[Feature] = []
+        asked_words = features.words_of(question[-400:]) if question else []
+        answer = features.answer_of(words) if question else ""
         if question:
-            answer = features.answer_of(words)
-            names = features.question_features(answer, features.words_of(question[-400:]), self._classes)
+            names = features.question_features(answer, asked_words, self._classes)
             asked = [Feature(name, -1, -1) for name in names]
         alone = [self._known_of(word.text, mark) for word, mark in zip(words, marks, strict=True)]
-        best: tuple[float, int, dict[int, _Sighting], float] | None = None
+        joint = self._known_places(features.joint_features(words, marks, self._classes) + asked)
+        plain = self._plain.known(features.plain(words, asked_words, answer))
+        best: tuple[float, _Window] | None = None
         emergency = -math.inf
-        for start in starts(len(words)):
-            end = start + WINDOW
-            joint = features.joint_features(words[start:end], marks[start:end], self._classes)
-            seen, size = self._look(alone[start:end], joint + asked if start == 0 else joint)
-            total = _total(seen, self._urgent.weights) / size
-            emergency = max(emergency, _total(seen, self._emergency.weights) / size)
-            if best is None or total > best[0]:
-                best = (total, start, seen, size)
+        windows = starts(len(words))
+        for start in windows:
+            seen, size = self._look(alone, joint, start)
+            plain_raw, plain_seen, plain_size = self._plain.score(_inside(plain, start))
+            raw = self._urgent.raw(seen, size) * self._shares[0] + plain_raw * self._shares[1]
+            emergency = max(emergency, self._emergency.raw(seen, size))
+            if best is None or raw > best[0]:
+                best = (raw, _Window(seen, size, plain_seen, plain_size))
         if best is None:
             return ModelVerdict(0.0, False, False, Category.NONE, (), self.version)
-        total, start, seen, size = best
+        raw, window = best
         bare = is_bare(words, question)
-        windows = len(starts(len(words)))
-        score = self._urgent.probability(total, windows, bare)
+        score = self._urgent.probability(raw, len(windows), bare)
         urgent = score >= self._urgent.limit(bare)
-        emergency_score = self._emergency.probability(emergency, windows)
-        top, spans = self._reasons(seen, words[start : start + WINDOW])
+        emergency_score = self._emergency.probability(emergency, len(windows))
+        top, spans = self._reasons(window, words)
         return ModelVerdict(
             score=score,
             urgent=urgent,
             emergency=urgent and emergency_score >= self._emergency.threshold,
-            category=self._category(seen, size) if urgent else Category.NONE,
+            category=self._category(window.seen, window.size) if urgent else Category.NONE,
             top=top,
             version=self.version,
             spans=spans,
             emergency_score=emergency_score,
         )
 
-    def _look(self, alone: Sequence[_Known], joint: Sequence[Feature]) -> tuple[dict[int, _Sighting], float]:
-        """Known features by their row, the first sighting of each; and what their sum is divided by."""
-        rows = self._row
+    def _look(
+        self, alone: Sequence[_Known], joint: Iterable[_Place], start: int = 0
+    ) -> tuple[dict[int, _Sighting], float]:
+        """Features of the window from `start` by their row, the first sighting of each; and their sum's divisor."""
         seen: dict[int, _Sighting] = {}
         squares = 0.0
-        for at, known in enumerate(alone):
+        for at, known in enumerate(alone[start : start + WINDOW], start):
             for row, name in known:
                 if row not in seen:
                     scale = SCALE[name[0]]
                     seen[row] = (scale, name, at, at + 1)
                     squares += scale**2
-        for name, first, last in joint:
-            found = rows.get(feature_id(name))
-            if found is not None and found not in seen:
+        for row, name, first, last in _inside(joint, start):
+            if row not in seen:
                 scale = SCALE[name[0]]
-                seen[found] = (scale, name, first, last)
+                seen[row] = (scale, name, first, last)
                 squares += scale**2
         return seen, norm(squares)
+
+    def _known_places(self, found: Iterable[Feature]) -> list[_Place]:
+        """Those that the model knows."""
+        numbered = ((self._rows.find(feature_id(name)), name, first, last) for name, first, last in found)
+        return [place for place in numbered if place[0] >= 0]
 
     def _known_of(self, text: str, mark: str) -> _Known:
         """What one word gives by itself; kept, as the same words come again and again."""
         known = self._words_known.get((text, mark))
         if known is None:
-            numbered = ((self._row.get(feature_id(name)), name) for name in features.word_features(text, mark))
-            known = tuple((row, name) for row, name in numbered if row is not None)
+            numbered = ((self._rows.find(feature_id(name)), name) for name in features.word_features(text, mark))
+            known = tuple((row, name) for row, name in numbered if row >= 0)
             if len(self._words_known) >= WORDS_KEPT:
                 self._words_known.clear()
             self._words_known[text, mark] = known
         return known
 
-    def _category(self, seen: dict[int, _Sighting], size: float) -> Category:
+    def _category(self, seen: Mapping[int, _Sighting], size: float) -> Category:
         columns = len(self._categories)
         sums = [0.0] * columns
+        alike: dict[float, list[array[int]]] = {}
         for row, (scale, _, _, _) in seen.items():
-            values = self._category_rows[row * columns : (row + 1) * columns]
-            for column, value in enumerate(values):
-                if value:
-                    sums[column] += value * scale
+            alike.setdefault(scale, []).append(self._category_rows[row * columns : (row + 1) * columns])
+        for scale, rows in alike.items():
+            for column, total in enumerate(map(sum, zip(*rows, strict=True))):
+                sums[column] += total * scale
         best = max(
             range(columns), key=lambda c: (sums[c] / size * self._category_scale[c] + self._category_bias[c], -c)
         )
         return self._categories[best]
 
     def _reasons(
-        self, seen: dict[int, _Sighting], words: Sequence[Word]
+        self, window: _Window, words: Sequence[Word]
     ) -> tuple[tuple[tuple[str, float], ...], tuple[tuple[int, int], ...]]:
-        """The features that weighed most, by absolute weight, at most one for the same words."""
-        weights, scale = self._urgent.weights, self._urgent.scale
-        weighed = [(weights[row] * scale * sight, name, place) for row, (sight, name, *place) in seen.items()]
-        weighed.sort(key=lambda one: (-abs(one[0]), one[1]))
+        """What moved the score most, both heads together: of the same words the sum.
+
+        It stands under the name of the strongest feature that pulls its way, of the first head where there is one, as
+        that knows the scope. Small words by themselves are left out: they say nothing to a person who asks why.
+        """
+        places: dict[tuple[int, int, str], list[tuple[float, str]]] = {}
+        for weights, scale, seen in (
+            (self._urgent.weights, self._urgent.scale / window.size * self._shares[0], window.seen),
+            (self._plain.weights, self._plain.scale / window.plain_size * self._shares[1], window.plain_seen),
+        ):
+            for row, (sight, name, first, last) in seen.items():
+                place = (first, last, "" if first >= 0 else name)
+                places.setdefault(place, []).append((weights[row] * scale * sight, name))
+        summed = [(sum(weight for weight, _ in found), place) for place, found in places.items()]
+        summed.sort(key=lambda one: (-abs(one[0]), one[1]))
         top: list[tuple[str, float]] = []
         spans: list[tuple[int, int]] = []
-        places: set[tuple[int, int]] = set()
-        for weight, name, (first, last) in weighed:
-            if (first, last) in places or (weight == 0):
+        for weight, (first, last, own) in summed:
+            if weight == 0 or (first >= 0 and _small(words[first:last])):
                 continue
-            places.add((first, last))
-            top.append((name, round(weight, 4)))
+            found = [(w * weight > 0, name[0] in SCALE, abs(w), name) for w, name in places[first, last, own]]
+            top.append((max(found)[-1], round(weight, 4)))
             spans.append((words[first].start, words[last - 1].end) if first >= 0 else (0, 0))
             if len(top) == TOP:
                 break
         return tuple(top), tuple(spans)
 
 
+def _small(words: Iterable[Word]) -> bool:
+    """Whether these are small words only."""
+    return all(word.text in features.STOP for word in words)
+
+
+def _inside(places: Iterable[_Place], start: int) -> Iterable[_Place]:
+    """Those in the window from `start`; the question belongs to the first."""
+    end = start + WINDOW
+    return (place for place in places if (place[2] >= start or (start == 0 and place[2] < 0)) and place[3] <= end)
+
+
 def starts(count: int) -> range:
     """First words of the windows over a text of `count` words."""
     return range(0, max(1, count - WINDOW + STEP), STEP) if count else range(0)
-
-
-def _total(seen: dict[int, _Sighting], weights: "array[int]") -> float:
-    total = 0.0
-    for row, (scale, _, _, _) in seen.items():
-        total += weights[row] * scale
-    return total
 
 
 def _array(kind: str, content: bytes) -> "array[int]":

@@ -6,7 +6,7 @@ from importlib.metadata import version as installed
 import numpy as np
 
 from classifiers.levels import Level
-from classifiers.model import ModelVerdict, UrgencyModel
+from classifiers.model import WINDOW, ModelVerdict, UrgencyModel
 from classifiers.training import fit
 from classifiers.training.corpus import ALIKE, FOLDS, TEST_SHARE
 from classifiers.training.fit import Trained
@@ -98,6 +98,7 @@ def write(examples: Sequence[Example], trained: Trained, model: UrgencyModel) ->
     harmless = [(e, v) for e, v in judged if not e.line.urgent]
     spoken = [(e, v) for e, v in urgent if e.how != "answer"]
     lines = {(e.line.family, e.line.text, e.line.question) for e in examples if e.how == "written"}
+    developed = [line for line in lines if line[0].startswith("development/")]
     families = {e.line.family: e.line.fold for e in examples}
     written_urgent = sum(1 for e in examples if e.how == "written" and e.line.urgent)
     named = [(e, v) for e, v in spoken if v.urgent]
@@ -111,7 +112,7 @@ def write(examples: Sequence[Example], trained: Trained, model: UrgencyModel) ->
         "threshold or figures; every figure below is on lines that we wrote ourselves.",
         "",
         f"Version `{trained.version}`, {len(trained.payload):,} bytes ({packed:,} packed), "
-        f"{len(trained.feature_names):,} features. Made with scikit-learn {installed('scikit-learn')}, numpy "
+        f"{len(trained.feature_names):,} features and {trained.plain_features:,} plain ones. Made with scikit-learn {installed('scikit-learn')}, numpy "
         f"{installed('numpy')}, scipy {installed('scipy')}.",
         "",
         "## What it is for",
@@ -128,8 +129,10 @@ def write(examples: Sequence[Example], trained: Trained, model: UrgencyModel) ->
         "",
         "Logistic regression (liblinear) over words, pairs and triples with the scope they stand in (negated, past, "
         "somebody else, supposed), classes of words shared by both languages and their pairs, pieces of words, and the "
-        "question crossed with how the answer begins. The highest window of words decides, and pays for the number of windows it "
-        "was chosen from.",
+        "question crossed with how the answer begins. Beside it a second one over plain words and pairs, small words "
+        "too, weighed by how rare they are: it errs on other lines. What both say, each divided by its spread on "
+        f"held-out lines, is added. The highest window of {WINDOW} words decides, and pays for the number of windows it was "
+        "chosen from.",
         "",
         f"Corpus: {len(lines):,} lines written by hand ({written_urgent:,} urgent), templates, and questions with "
         f"answers; {len(families):,} phrase families; {len(examples):,} examples with disfluent, misheard and longer "
@@ -140,6 +143,11 @@ def write(examples: Sequence[Example], trained: Trained, model: UrgencyModel) ->
         f"line with {ALIKE:.0%} of the content words in common stay together, wherever they were written, and such families are never test (the "
         "plainest words for a thing; the test families are the rarer ways to say it). Part of the harmless "
         "lines was written after seeing which harmless training lines were taken for urgent.",
+        "",
+        f"`development.txt` holds {len(developed):,} of these lines: those of `tests/classifiers/dev`, each a family of "
+        "its own, but for urgent turns that need the turns before them and what came after a hand-over. **They are "
+        "training now; a figure of the model on them says nothing.** The judging sets of `tests/classifiers/sets` are "
+        "in no part of it.",
         "",
         f"Threshold: least cost where a miss costs {fit.COST_OF_MISS} false alarms, but with at most "
         f"{fit.ROUTINE_CAP:.1%} alarms on ordinary routine speech and {fit.ALIKE_CAP:.0%} on hard negatives, each "

@@ -12,6 +12,7 @@ from importlib.resources import files
 
 from classifiers.features import STOP, words_of
 from classifiers.levels import Category, Level
+from classifiers.model import is_bare
 
 LEVELS = {"e": Level.EMERGENCY_NOW, "n": Level.NURSE_NOW, "r": Level.ROUTINE}
 TEST_SHARE = 7
@@ -117,7 +118,7 @@ def kindred(lines: Sequence[Line]) -> dict[str, str]:
     """For every family the first family of its kin: families with nearly the same line stay together.
 
     Two lines are nearly the same when at least `ALIKE` of their content words, both counted once, are shared and both
-    are urgent or both harmless. Questions count with their question, templates are never compared.
+    are urgent or both harmless. Bare answers are compared by their question, templates never.
     """
     chief: dict[str, str] = {line.family: line.family for line in lines}
 
@@ -131,7 +132,8 @@ def kindred(lines: Sequence[Line]) -> dict[str, str]:
     for line in lines:
         if "template" in line.kind:
             continue
-        words = _content(line.question or line.text)
+        bare = is_bare(words_of(line.text), line.question)
+        words = _content(line.question if bare else line.text)
         near = {id(entry): entry for word in words for entry in seen.get((line.urgent, word), ())}
         for other, family in near.values():
             if len(words & other) >= ALIKE * len(words | other):

@@ -1,8 +1,8 @@
 """Fit, calibrate, choose thresholds, write the model file. Deterministic: one thread, fixed order, liblinear.
 
 1. Every example becomes a row of features; a feature must occur in at least two phrase families of what is fitted on.
-2. Five models, each fitted without one fold, score that fold: these held-out scores calibrate (Platt) and choose the
-   thresholds. No family is scored by a model that saw it.
+2. Five models, each fitted without one fold, score that fold: these held-out scores say how far the two urgent heads
+   spread, calibrate their sum (Platt) and choose the thresholds. No family is scored by a model that saw it.
 3. The model that ships is fitted on all five folds; the test families are used by nothing here.
 4. Weights are rounded to 16-bit (heads) and 8-bit (categories) integers; all figures are of the rounded model.
 """
@@ -24,8 +24,10 @@ from threadpoolctl import threadpool_limits
 from classifiers import features
 from classifiers.levels import Category, Level
 from classifiers.model import FORMAT, SCALE, WEIGHTS_FILE, WINDOW, feature_id, is_bare, norm, price, starts
+from classifiers.training import plain
 from classifiers.training.corpus import FOLDS
 from classifiers.training.generate import Example
+from classifiers.training.plain import Floats, Ints, Plain
 
 COST_OF_MISS = 20
 """A missed emergency costs as much as so many false alarms."""
@@ -43,16 +45,13 @@ ALIKE = frozenset(
      "negtemplate", "hyptemplate", "othertemplate", "nametemplate"]
 )  # fmt: skip
 """Kinds of hard negatives; every other harmless line is ordinary routine speech."""
-C_URGENT, C_EMERGENCY, C_CATEGORY = 1.0, 0.7, 2.0
+C_URGENT, C_PLAIN, C_EMERGENCY, C_CATEGORY = 5.0, 10.0, 5.0, 3.0
 HARMLESS_WEIGHT = 3.0
 """Harmless examples weigh more: on the line most words are harmless."""
-MAX_FEATURES = 42_000
+MAX_FEATURES = 80_000
 FAMILIES = 2
-WHOLE = 40
+WHOLE = 80
 """Words of an example that are fitted on."""
-
-Floats = np.ndarray[Any, np.dtype[np.float64]]
-Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -99,9 +98,10 @@ def rows_of(text: str, question: str, classes: features.WordClasses) -> list[dic
 
 
 def _matrix(rows: Sequence[dict[str, None]], column: dict[str, int]) -> csr_matrix:
+    """Values by the first letter of the name; 1 for plain words."""
     indptr, indices, values = [0], [], []
     for row in rows:
-        found = sorted((column[name], SCALE[name[0]]) for name in row)
+        found = sorted((column[name], SCALE.get(name[0], 1.0)) for name in row)
         indices += [at for at, _ in found]
         values += [value for _, value in found]
         indptr.append(len(indices))
@@ -157,18 +157,38 @@ def _fit(x: csr_matrix, y: Floats, weight: Floats, c: float) -> Fitted:
 
 
 def held_out(table: Table, y: Floats, c: float, say: Callable[[str], None]) -> Floats:
-    """Raw score (highest window) of every training row by the model fitted without its fold; NaN for test rows."""
-    scores = np.full(len(y), -math.inf)
+    """Raw score of every window by the model fitted without its example's fold; NaN for those of test rows."""
+    scores = np.full(len(table.owner), math.nan)
     for fold in range(FOLDS):
         train = np.flatnonzero((table.fold >= 0) & (table.fold != fold))
         columns = common(table, train)
         fitted = _fit(normed(table.whole[train], columns), y[train], table.weight[train], c)
         rest = np.flatnonzero(table.fold[table.owner] == fold)
-        np.maximum.at(
-            scores, table.owner[rest], normed(table.windows[rest], columns) @ fitted.weights + fitted.bias
-        )  # fmt: skip
+        scores[rest] = normed(table.windows[rest], columns) @ fitted.weights + fitted.bias
         say(f"  fold {fold + 1}/{FOLDS}: {len(train)} rows, {len(columns)} features")
-    windows = np.bincount(table.owner, minlength=len(y))
+    return scores
+
+
+def held_out_plain(table: Table, found: Plain, say: Callable[[str], None]) -> Floats:
+    """The same for the plain words."""
+    scores = np.full(len(table.owner), math.nan)
+    for fold in range(FOLDS):
+        train = np.flatnonzero((table.fold >= 0) & (table.fold != fold))
+        columns, rarity = plain.common(found, train)
+        x = plain.weighed(found.whole[train], columns, rarity)
+        fitted = _fit(x, table.urgent[train], table.weight[train], C_PLAIN)
+        rest = np.flatnonzero(table.fold[table.owner] == fold)
+        scores[rest] = plain.weighed(found.windows[rest], columns, rarity) @ fitted.weights + fitted.bias
+        say(f"  fold {fold + 1}/{FOLDS}: {len(train)} rows, {len(columns)} plain features")
+    return scores
+
+
+def highest(table: Table, by_window: Floats) -> Floats:
+    """Raw score of every example: its highest window, less the price of many; NaN for test rows."""
+    scores = np.full(len(table.fold), -math.inf)
+    known = np.flatnonzero(~np.isnan(by_window))
+    np.maximum.at(scores, table.owner[known], by_window[known])
+    windows = np.bincount(table.owner, minlength=len(scores))
     paid = scores - np.array([price(int(n)) for n in windows])
     return np.where(table.fold >= 0, paid, math.nan)
 
@@ -221,48 +241,110 @@ class Trained:
     bare: Any
     """Which examples are bare answers to a question."""
     feature_names: list[str]
+    plain_features: int
     weights: Floats
 
 
 def train(examples: Sequence[Example], classes: features.WordClasses, say: Callable[[str], None]) -> Trained:
     """Everything of the head of this file, in that order."""
     table = tabulate(examples, classes)
+    words = plain.tabulate(examples, WHOLE, _matrix)
     dev = table.fold >= 0
-    say(f"{len(examples)} examples, {len(table.names)} features seen")
+    say(f"{len(examples)} examples, {len(table.names)} features and {len(words.names)} plain ones seen")
     harmless = np.array([not e.line.urgent for e in examples])
     alike = np.array([e.line.kind in ALIKE for e in examples]) & harmless
     bare = np.array([is_bare(features.words_of(e.text), e.question) for e in examples])
     columns = common(table, np.flatnonzero(dev))
     whole = normed(table.whole, columns)
-    heads: dict[str, dict[str, float]] = {}
-    fitted: dict[str, Fitted] = {}
-    calibrated: dict[str, Floats] = {}
-    for name, y, c, caps in (
-        ("urgent", table.urgent, C_URGENT, [(harmless & ~alike & ~bare, ROUTINE_CAP), (alike & ~bare, ALIKE_CAP)]),
-        ("emergency", table.emergency, C_EMERGENCY, [(harmless, EMERGENCY_CAP)]),
+    fitted = {
+        name: _fit(whole[dev], y[dev], table.weight[dev], c)
+        for name, y, c in (("urgent", table.urgent, C_URGENT), ("emergency", table.emergency, C_EMERGENCY))
+    }
+    heads = {name: {"bias": round(head.bias, 6)} for name, head in fitted.items()}
+
+    say("head urgent")
+    by_window, by_plain = held_out(table, table.urgent, C_URGENT, say), held_out_plain(table, words, say)
+    spreads = [round(float(np.nanstd(scores)), 6) for scores in (by_window, by_plain)]
+    heads["urgent"]["spread"] = spreads[0]
+    raw = highest(table, by_window / spreads[0] + by_plain / spreads[1])
+    calibrated = np.full(len(raw), math.nan)
+    for prefix, rows, caps in (
+        ("", dev & ~bare, [(harmless & ~alike, ROUTINE_CAP), (alike, ALIKE_CAP)]),
+        ("bare_", dev & bare, [(harmless, ANSWER_CAP)]),
     ):
-        say(f"head {name}")
-        raw = held_out(table, y, c, say)
-        fitted[name] = _fit(whole[dev], y[dev], table.weight[dev], c)
-        heads[name] = {"bias": round(fitted[name].bias, 6)}
-        calibrated[name] = np.full(len(y), math.nan)
-        parts = [("", dev & ~bare, caps), ("bare_", dev & bare, [(harmless, ANSWER_CAP)])]
-        for prefix, rows, limits in parts if name == "urgent" else [("", dev, caps)]:
-            slope, offset = platt(raw[rows], y[rows], table.weight[rows])
-            p = 1 / (1 + np.exp(-np.clip(slope * raw[rows] + offset, -40, 40)))
-            calibrated[name][rows] = p
-            threshold = choose(p, y[rows], table.weight[rows], [(mask[rows], cap) for mask, cap in limits])
-            heads[name] |= {prefix + "slope": slope, prefix + "offset": offset, prefix + "threshold": threshold}
+        calibrated[rows], found = _curve(
+            raw[rows], table.urgent[rows], table.weight[rows], [(m[rows], c) for m, c in caps]
+        )
+        heads["urgent"] |= {prefix + name: value for name, value in found.items()}
+
+    say("head emergency")
+    raw = highest(table, held_out(table, table.emergency, C_EMERGENCY, say))
+    _, found = _curve(raw[dev], table.emergency[dev], table.weight[dev], [(harmless[dev], EMERGENCY_CAP)])
+    heads["emergency"] |= found
+
     say("categories")
-    kinds = [c for c in Category if c not in (Category.NONE, Category.CLASSIFIER_FAILED)]
     urgent_rows = np.flatnonzero(dev & (table.urgent > 0))
-    x = whole[urgent_rows]
-    which = [examples[int(i)].line.category for i in urgent_rows]
+    kinds, rows8, scales, biases = _categories(
+        whole[urgent_rows], [examples[int(i)].line.category for i in urgent_rows]
+    )
+    ids, positions = _kept([table.names[i] for i in columns])
+    body = ids.tobytes()
+    for name in ("urgent", "emergency"):
+        rounded, heads[name]["scale"] = _round(fitted[name].weights, 32767)
+        body += array("h", rounded[positions].tolist()).tobytes()
+    body += np.stack(rows8, axis=1)[positions].astype(np.int8).tobytes()
+    plain_header, plain_body = _plain_part(table, words, np.flatnonzero(dev))
+    header = {
+        "format": FORMAT, "feature_version": features.VERSION, "features": len(positions),
+        "categories": [c.value for c in kinds], "category_bias": biases, "category_scale": scales, **heads,
+        "plain": {**plain_header, "spread": spreads[1]},
+    }  # fmt: skip
+    head = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+    payload = len(head).to_bytes(4, "little") + head + body + plain_body
+    return Trained(
+        payload=payload,
+        version=f"{FORMAT}.{features.VERSION}+{sha256(payload).hexdigest()[:12]}",
+        urgent_scores=calibrated,
+        thresholds=(
+            heads["urgent"]["threshold"],
+            heads["urgent"]["bare_threshold"],
+            heads["emergency"]["threshold"],
+        ),
+        bare=bare,
+        feature_names=[table.names[i] for i in columns],
+        plain_features=int(plain_header["features"]),
+        weights=fitted["urgent"].weights,
+    )
+
+
+def _curve(
+    raw: Floats, y: Floats, weight: Floats, caps: Sequence[tuple[np.ndarray[Any, Any], float]]
+) -> tuple[Floats, dict[str, float]]:
+    """Calibrated scores, and slope, offset and threshold as they are stored."""
+    slope, offset = platt(raw, y, weight)
+    p = 1 / (1 + np.exp(-np.clip(slope * raw + offset, -40, 40)))
+    return p, {"slope": slope, "offset": offset, "threshold": choose(p, y, weight, caps)}
+
+
+def _kept(names: Sequence[str]) -> tuple["array[int]", list[int]]:
+    """The features' numbers, ascending, and where each stands in `names`; of two with one number the first."""
+    unique: dict[int, int] = {}
+    for at, name in enumerate(names):
+        unique.setdefault(feature_id(name), at)
+    ids = sorted(unique)
+    return array("I", ids), [unique[number] for number in ids]
+
+
+def _categories(
+    x: csr_matrix, which: Sequence[Category]
+) -> tuple[list[Category], list[np.ndarray[Any, Any]], list[float], list[float]]:
+    """For each category: the rounded weights, their scale, the bias."""
+    kinds: list[Category] = [c for c in Category if c not in (Category.NONE, Category.CLASSIFIER_FAILED)]
     rows8, scales, biases = [], [], []
     for kind in kinds:
         y = np.array([float(k is kind) for k in which])
         if not 0 < y.sum() < len(y):
-            rows8.append(np.zeros(len(columns), dtype=np.int64))
+            rows8.append(np.zeros(x.shape[1], dtype=np.int64))
             scales.append(0.0)
             biases.append(-99.0)
             continue
@@ -271,36 +353,21 @@ def train(examples: Sequence[Example], classes: features.WordClasses, say: Calla
         rows8.append(rounded)
         scales.append(scale)
         biases.append(round(one.bias, 6))
-    ids = [feature_id(table.names[i]) for i in columns]
-    unique: dict[int, int] = {}
-    for at, number in enumerate(ids):
-        unique.setdefault(number, at)
-    positions = list(unique.values())
-    body = array("I", [ids[p] for p in positions]).tobytes()
-    for name in ("urgent", "emergency"):
-        rounded, scale = _round(fitted[name].weights, 32767)
-        heads[name]["scale"] = scale
-        body += array("h", [int(rounded[p]) for p in positions]).tobytes()
-    body += np.stack(rows8, axis=1)[positions].astype(np.int8).tobytes()
-    header = {
-        "format": FORMAT, "feature_version": features.VERSION, "features": len(positions),
-        "categories": [c.value for c in kinds], "category_bias": biases, "category_scale": scales, **heads,
-    }  # fmt: skip
-    head = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
-    payload = len(head).to_bytes(4, "little") + head + body
-    return Trained(
-        payload=payload,
-        version=f"{FORMAT}.{features.VERSION}+{sha256(payload).hexdigest()[:12]}",
-        urgent_scores=calibrated["urgent"],
-        thresholds=(
-            heads["urgent"]["threshold"],
-            heads["urgent"]["bare_threshold"],
-            heads["emergency"]["threshold"],
-        ),
-        bare=bare,
-        feature_names=[table.names[i] for i in columns],
-        weights=fitted["urgent"].weights,
-    )
+    return kinds, rows8, scales, biases
+
+
+def _plain_part(table: Table, words: Plain, dev: Ints) -> tuple[dict[str, float], bytes]:
+    """Header and bytes of the second head, fitted on the rows `dev`."""
+    columns, rarity = plain.common(words, dev)
+    x = plain.weighed(words.whole[dev], columns, rarity)
+    fitted = _fit(x, table.urgent[dev], table.weight[dev], C_PLAIN)
+    ids, positions = _kept([words.names[i] for i in columns])
+    rounded, scale = _round(fitted.weights * rarity, 32767)
+    steps = np.rint(rarity * plain.RARITY_STEPS).astype(np.uint8)
+    body = ids.tobytes() + array("h", rounded[positions].tolist()).tobytes() + steps[positions].tobytes()
+    header = {"features": len(positions), "scale": scale, "rarity_scale": 1.0 / plain.RARITY_STEPS,
+              "bias": round(fitted.bias, 6)}  # fmt: skip
+    return header, body
 
 
 def manifest(trained: Trained, classes_text: str) -> str:

