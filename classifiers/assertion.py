@@ -49,6 +49,8 @@ _NEGATORS = frozenset(("no", "not", "never", "without", "sin", "nunca", "ni", "n
 _BARE_NO = frozenset(("no", "nope", "nah", "negative", "none"))
 _TAKING_BACK = frozenset(("but", "and", "then", "it", "that", "they", "has", "have", "had", "is", "all", "which"))
 _REALLY = frozenset(("really", "particularly", "exactly"))
+_NAME_WORDS = 2
+"""So many words before "Lane" or "Road" may be the name of it."""
 _OVER = frozenset(("now", "today", "ahora", "ahorita"))
 """After "it is fine" these say that it was not: over, but not denied."""
 _AFTER_NAME = frozenset(
@@ -260,6 +262,8 @@ class Context:
                 span.last <= first <= span.last + 2 and last - first <= 2 and not self._verb_between(span.last, first)
             ) or (first < span.first and span.last < last <= span.last + 2):
                 found.add("other")
+        if last - first <= _NAME_WORDS and any(span.first == last for span, _ in self.kinds.get("place", ())):
+            found.add("other")
         for span, _ in self.kinds.get("pet", ()):
             if span.first < first and not any(
                 span.last <= human.first < last for human, _ in self.kinds.get("human", ())
