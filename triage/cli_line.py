@@ -46,8 +46,10 @@ def up(
 
     from triage.bench import engines
     from triage.bench import up as line_up
+    from triage.handoff import desk
 
     settings, env = settings_of(context, data), dict(os.environ)
+    desk.check(settings)
     installed = engines.provide(env, typer.echo)
     config = context.obj.config
     with line_up.reserved(settings) as line:

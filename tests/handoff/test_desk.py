@@ -7,8 +7,9 @@ import pytest
 
 from fsm.events import Rung
 from fsm.states import Declared, RungKind
+from triage.config import load
 from triage.errors import SettingError
-from triage.handoff.desk import FileDesk, read_targets
+from triage.handoff.desk import FileDesk, check, read_targets
 from triage.ports import Packet
 
 DIRECTORY = """
@@ -173,3 +174,15 @@ def test_an_observer_that_raises_is_heard_once(directory: Path) -> None:
     desk.offer(replace(PACKET, version=2))
     assert calls == [1]
     assert len(seen) == 2
+
+
+def test_everything_on_the_nurses_side_is_looked_at_before_the_line_starts(directory: Path, tmp_path: Path) -> None:
+    given = {"TRIAGE_NURSE_DIRECTORY": str(directory)}
+    check(load(env=given, data=tmp_path))
+    with pytest.raises(SettingError, match="secret_file: .*cannot be read"):
+        webhook = {"TRIAGE_NURSE_WEBHOOK_URL": "https://desk.example/", "TRIAGE_NURSE_WEBHOOK_SECRET_FILE": "absent"}
+        check(load(env={**given, **webhook}, data=tmp_path))
+    directory.write_text(DIRECTORY.replace("tel:+15550100", "mailto:ward"), encoding="utf-8")
+    with pytest.raises(SettingError, match="target 2: uri must be"):
+        check(load(env=given, data=tmp_path))
+    assert list(tmp_path.iterdir()) == [directory], "nothing was made"

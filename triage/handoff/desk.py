@@ -166,6 +166,18 @@ def post_of(settings: Settings, public_key: bytes) -> Post:
     return Post(places)
 
 
+def check(settings: Settings) -> None:
+    """Look at everything on the nurses' side that a call would need, and start nothing.
+
+    Raises:
+        SettingError: the directory or a target of it is wrong, or the webhook's address or secret is.
+    """
+    if settings.nurse_directory is not None:
+        FileDesk.load(settings.nurse_directory, media_during_refer=settings.line_media_during_refer)
+    if settings.nurse_webhook_url:
+        Webhook(settings.nurse_webhook_url, read_secret(settings.nurse_webhook_secret_file or Path()))
+
+
 # --- the directory
 
 
