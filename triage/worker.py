@@ -20,6 +20,7 @@ import multiprocessing.util
 import os
 import signal
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -43,7 +44,7 @@ from triage.bench.supervisor import leaf
 from triage.clock import Clock, stopwatch
 from triage.config import Settings
 from triage.doctor import production_obstacles
-from triage.errors import SettingError, Unavailable, UsageError
+from triage.errors import SettingError, TriageError, Unavailable, UsageError
 from triage.handoff.desk import FileDesk
 from triage.lines.livekit.headers import caller_number
 from triage.lines.livekit.line import LiveKitLine
@@ -74,6 +75,10 @@ READY_WITHIN_S = 40.0
 """A process has everything loaded within this, s."""
 GONE_WITHIN_S = 12.0
 """A process whose call is over has ended within this, s."""
+FAILED_PAUSE_S = 2.0
+"""A process that could not be made ready keeps its place for this long, s."""
+FAILURES = 3
+"""So many processes in a row that could not be made ready: we are not well."""
 HAND_OVER = signal.SIGUSR2
 """Tells a call's process to bring its caller to a nurse."""
 HAND_OVER_S = 14.0
@@ -229,11 +234,30 @@ async def _health(server: AgentServer, admission: Admission, port: int) -> Async
     Raises:
         UsageError: the port is taken.
     """
+    failures = 0
+
+    def process_closed(process: Any) -> None:
+        nonlocal failures
+        failures += process.running_job is None
+
+    def process_ready(_: Any) -> None:
+        nonlocal failures
+        failures = 0
+
+    def follow() -> None:
+        nonlocal failures
+        failures = FAILURES if server._proc_pool._warmed_proc_queue.empty() else 0
+        server._proc_pool.on("process_closed", process_closed)
+        server._proc_pool.on("process_ready", process_ready)
 
     async def tell(_: web.Request) -> web.Response:
-        known = server.id != NOBODY and not server._connecting  # 1.8.9, pinned: nothing public says it
-        figures = admission.headroom(len(server.active_jobs)) if known else "livekit-server does not know us (yet)"
-        return web.Response(status=200 if known else 503, text=f"{figures}\n")
+        if server.id == NOBODY or server._connecting:  # 1.8.9, pinned: nothing public says it
+            return web.Response(status=503, text="livekit-server does not know us (yet)\n")
+        if failures >= FAILURES:
+            return web.Response(status=503, text="processes cannot be made ready; see the log\n")
+        return web.Response(text=f"{admission.headroom(len(server.active_jobs))}\n")
+
+    server.on("worker_started", follow)
 
     app = web.Application()
     app.add_routes([web.get("/", tell)])
@@ -347,14 +371,31 @@ def _at_once() -> None:
 
 
 def prewarm(settings: Settings, process: JobProcess) -> None:
-    """Load everything that a call needs; runs in each process before it stands ready."""
+    """Load everything that a call needs; runs in each process before it stands ready.
+
+    Raises:
+        TriageError: it cannot be loaded (any more). The worker tries again, with the next process.
+    """
     taken_s = stopwatch()
-    FfiClient.instance  # noqa: B018 starts the SDK's threads, which would hold the call's loop for 100 ms
     signal.signal(HAND_OVER, signal.SIG_IGN)  # until there is a caller to hand over
     privacy.install()
+    try:
+        process.userdata[READY] = _loaded(settings)
+    except Exception as error:
+        log.error(
+            "a process cannot be made ready: %s", error if isinstance(error, TriageError) else type(error).__name__
+        )
+        threading.Event().wait(FAILED_PAUSE_S)  # the library makes the next one at once
+        raise
+    FfiClient.instance  # noqa: B018 starts the SDK's threads, which would hold the call's loop for 100 ms
+    used_mb = psutil.Process().memory_info().rss // MB
+    log.info("a process stands ready: loaded in %.2f s, %d MB", taken_s(), used_mb)
+
+
+def _loaded(settings: Settings) -> Ready:
     loaded = engines.load(settings, writer=f"call-{os.getpid()}", deferred=True)
-    multiprocessing.util.Finalize(None, loaded.engines.close, exitpriority=1)
-    process.userdata[READY] = Ready(
+    multiprocessing.util.Finalize(None, loaded.engines.writer.close, exitpriority=1)
+    return Ready(
         settings=settings,
         engines=loaded.engines,
         folder=loaded.folder,
@@ -364,8 +405,6 @@ def prewarm(settings: Settings, process: JobProcess) -> None:
         tools=tools_of(settings),
         watch=Watch(),
     )
-    used_mb = psutil.Process().memory_info().rss // MB
-    log.info("a process stands ready: loaded in %.2f s, %d MB", taken_s(), used_mb)
 
 
 async def entry(context: JobContext) -> None:

@@ -228,6 +228,23 @@ def test_a_second_signal_does_not_wait(standing: Standing, tmp_path: Path) -> No
         assert up.process.wait(10) in (0, 1)
 
 
+def test_processes_that_cannot_be_made_ready_are_told_and_tried_again(standing: Standing, tmp_path: Path) -> None:
+    """The key is gone while the worker runs: no further call could be recorded."""
+    key = AuditFolder(standing.settings.data_dir).keys / "reader.public"
+    with running(standing, tmp_path / "log") as up:
+        up.until(lambda: health(up.line) == 200)
+        away = key.rename(tmp_path / "away")
+        try:
+            (idle,) = [one for one in up.everybody() if one.ppid() not in (up.process.pid, os.getpid())]
+            idle.kill()
+            up.until(lambda: health(up.line) == 503)
+            assert re.search(r"a process cannot be made ready: .*reader\.public", up.said())
+            assert up.said().count("cannot be made ready") < 20, "at a pace that leaves the processor to others"
+        finally:
+            away.rename(key)
+        up.until(lambda: health(up.line) == 200)
+
+
 def test_a_participant_of_the_bench_is_not_answered_in_earnest(standing: Standing, tmp_path: Path) -> None:
     """Staging, as production refuses to start with what serves demos only."""
     if (lack := baresip.missing()) is not None:
