@@ -203,15 +203,20 @@ async def _connected(
 
 
 def free_ports(count: int) -> Sequence[int]:
-    """Return ports of loopback that were free just now, for UDP and TCP alike: a phone listens on both."""
+    """Return ports of loopback that were free just now, each with what a phone binds beside it: TCP, and TLS one above."""
     ports: list[int] = []
     with ExitStack() as held:
         while len(ports) < count:
-            with ExitStack() as both, suppress(OSError):
-                udp = both.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-                udp.bind(("127.0.0.1", 0))
-                tcp = both.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-                tcp.bind(("127.0.0.1", udp.getsockname()[1]))
-                ports.append(int(udp.getsockname()[1]))
-                held.push(both.pop_all())
+            with ExitStack() as all_three, suppress(OSError, OverflowError):
+                port = _bind(all_three, socket.SOCK_DGRAM, 0)
+                for number in (port, port + 1):
+                    _bind(all_three, socket.SOCK_STREAM, number)
+                ports.append(port)
+                held.push(all_three.pop_all())
     return ports
+
+
+def _bind(held: ExitStack, kind: socket.SocketKind, port: int) -> int:
+    sock = held.enter_context(socket.socket(socket.AF_INET, kind))
+    sock.bind(("127.0.0.1", port))
+    return int(sock.getsockname()[1])
