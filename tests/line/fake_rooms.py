@@ -366,6 +366,10 @@ class World:
             if name != "agent" and name in self.hears(name):
                 self.room.emit("local_track_subscribed", mouth)
 
+    async def mark(self, identity: str, attributes: Mapping[str, str]) -> None:
+        await self._request("mark", identity, dict(attributes))
+        self.room.remote_participants[identity].attributes.update(attributes)
+
     async def remove(self, identity: str) -> None:
         await self._request("remove", identity)
         if identity not in self.room.remote_participants:

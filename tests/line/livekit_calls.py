@@ -252,7 +252,7 @@ class Telephony:
         signalling = ServerSignalling(
             self.stack.line.api_url, access.api_key, access.api_secret, room_name, "", "none", ANSWERED
         )
-        identity = sip[0].identity
+        identity = next(one.identity for one in sip if not one.identity.startswith("nurse_"))
         line = LiveKitLine(room, identity, signalling=signalling, clock=Clock(), address_of=self.address_of)
         return line, room, signalling, identity
 

@@ -21,6 +21,7 @@ from triage.clock import run
 from triage.errors import TimedOut, Unavailable
 from triage.lines.livekit import line as lines
 from triage.lines.livekit.headers import PACKET_HEADER
+from triage.lines.livekit.line import LiveKitLine
 from triage.lines.livekit.nurse_leg import ACCEPTING_KEY, HOLD_AGAIN_S
 from triage.lines.livekit.signalling import Fault, SignallingError
 from triage.ports import FRAME, RATE, Frame, LineSignal, SignalKind
@@ -292,6 +293,48 @@ async def test_closing_leaves_nurse_and_caller_who_talk_and_puts_out_everybody_e
         await call.line.close()
         assert set(call.room.remote_participants) == {CALLER, NURSE}
         assert call.world.requests("end_call") == []
+
+
+@virtual
+async def test_who_comes_after_a_process_that_died_puts_out_what_it_left_behind() -> None:
+    async with seen(up=False) as call:
+        call.room.join("nurse_3", "ringing")
+        await call.line.open()
+        await call.line.connect()
+        assert set(call.room.remote_participants) == {CALLER}
+
+
+@virtual
+async def test_who_comes_after_a_process_that_died_leaves_nurse_and_caller_alone() -> None:
+    async with seen(nurse=Telephone(answers_s=0.3)) as call:
+        call.transfer(1, DIAL)
+        await call.until(K.ANSWERED)
+        call.line.bridge(1)
+        await asyncio.sleep(0.5)
+        world = call.world
+        heir = LiveKitLine(
+            call.room, CALLER, signalling=world, clock=world.clock, address_of=world.address_of, studio=world.studio
+        )
+        with pytest.raises(Unavailable, match="a nurse has the caller"):
+            await heir.open()
+        await heir.close()
+        await asyncio.sleep(1)
+        assert set(call.room.remote_participants) == {CALLER, NURSE} and call.world.requests("end_call") == []
+
+
+@virtual
+async def test_closing_is_bounded_though_the_server_answers_nothing() -> None:
+    async with seen(nurse=Telephone(answers_s=5.0)) as call:
+
+        async def never(*_: Any, **__: Any) -> None:
+            await asyncio.Event().wait()
+
+        call.transfer(1, DIAL)
+        await asyncio.sleep(0.5)
+        call.world.remove = call.world.end_call = never  # type: ignore[method-assign]
+        began = call.world.clock.now_ns()
+        await call.line.close()
+        assert call.world.clock.now_ns() - began < (lines.CLOSE_S + 1) * 1e9
 
 
 @virtual

@@ -25,7 +25,7 @@ from triage.errors import TimedOut, TriageError, Unavailable
 from triage.lines.livekit.headers import PACKET_HEADER
 from triage.lines.livekit.nurse_leg import Around, NurseLeg, Stage
 from triage.lines.livekit.outcomes import GONE, NOT_FOUND, outcome_of
-from triage.lines.livekit.rooms import ACTIVE, HANGUP, LEFT, STATUS
+from triage.lines.livekit.rooms import ACTIVE, BRIDGED, HANGUP, LEFT, NURSE, STATUS
 from triage.lines.livekit.signalling import Fault, Signalling, SignallingError
 from triage.lines.livekit.sound import Hearing, Voice
 from triage.lines.livekit.studio import Mouth, RtcStudio, Studio
@@ -43,6 +43,8 @@ PROOF_S = 0.3
 ENDING_TRIES, ENDING_PAUSE_S = 3, 0.5
 """How often the end of a call is asked for, and the pause between."""
 RPC_S = 3.0
+CLOSE_S = 8.0
+"""Closing waits for nobody longer than this, a server that is gone included."""
 LAST_WORD_S = 6.0
 """A nurse who is being told that she is not needed is told it to the end, within this."""
 EVENTS = (
@@ -100,7 +102,7 @@ class LiveKitLine:
         self._referring = False
         self._legs: dict[int, NurseLeg] = {}
         self._around = Around(room, self._studio, signalling, self._tasks, clock, self._report, self._permit)
-        self._closed = False
+        self._closed = self._taken_before = False
         self._cut_off = False
         """Our own room is being entered anew."""
         self.ours = True
@@ -114,9 +116,18 @@ class LiveKitLine:
     async def open(self) -> None:
         """Publish our voice for the caller alone; only then does the SIP service answer the call.
 
+        Legs that somebody before us dialled and left behind, ringing or held, are put out.
+
         Raises:
-            Unavailable: the room does not take our voice.
+            Unavailable: the room does not take our voice, or a nurse has the caller already: those two are left alone.
         """
+        others = tuple(self._room.remote_participants.values())
+        self._taken_before = any(BRIDGED in other.attributes for other in others)
+        if self._taken_before:
+            raise Unavailable("line", "a nurse has the caller")
+        for other in others:
+            if other.identity.startswith(NURSE):
+                self._tasks.start(self._put_out(other.identity), "leg left behind")
         self._studio.permit({self._caller: None})
         self._mouth = await self._studio.publish("agent")
         self._permit()
@@ -209,7 +220,9 @@ class LiveKitLine:
         if self._closed:
             return
         self._closed = True
-        await self._let_go()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await self._let_go()
         for name, handler in self._handlers.items():
             with suppress(Exception):
                 self._room.off(name, handler)
@@ -226,12 +239,18 @@ class LiveKitLine:
         if self._mouth is not None:
             await self._mouth.close()
 
+    async def _put_out(self, identity: str) -> None:
+        try:
+            await self._signalling.remove(identity)
+        except SignallingError as error:
+            log.warning("a leg left behind could not be put out: %s", error.kind.value)
+
     async def _let_go(self) -> None:
         """End the legs that need us. Nurse and caller who talk to each other do not."""
         parting = [leg.parting for leg in self._legs.values() if leg.parting is not None]
         if parting:
             await asyncio.wait(parting, timeout=LAST_WORD_S)
-        bridged = any(leg.stage is Stage.BRIDGED for leg in self._legs.values())
+        bridged = self._taken_before or any(leg.stage is Stage.BRIDGED for leg in self._legs.values())
         work = [leg.leave() for leg in self._legs.values()] + ([] if bridged else [self.hang_up()])
         for gone in await asyncio.gather(*work, return_exceptions=True):
             if isinstance(gone, Exception):

@@ -18,7 +18,7 @@ from triage.clock import Clock
 from triage.errors import Unavailable
 from triage.lines.livekit.headers import PACKET_HEADER
 from triage.lines.livekit.outcomes import outcome_of
-from triage.lines.livekit.rooms import ACTIVE, AGENT, HANGUP, LEFT, RINGING, STATUS
+from triage.lines.livekit.rooms import ACTIVE, AGENT, BRIDGED, HANGUP, LEFT, NURSE, RINGING, STATUS
 from triage.lines.livekit.signalling import Fault, Signalling, SignallingError
 from triage.lines.livekit.sound import Voice
 from triage.lines.livekit.studio import Mouth, Studio
@@ -27,8 +27,6 @@ from triage.ports import RATE, LineSignal, Pcm, SignalKind
 
 log = logging.getLogger("triage.lines.livekit")
 
-NURSE = "nurse_"
-"""Identities of dialled legs begin with this; the number of the attempt follows."""
 ACCEPTING_KEY = "1"
 """The key that the whisper asks for."""
 SETTLE_S = 0.15
@@ -313,8 +311,10 @@ class NurseLeg:
             async with self._turn:
                 callers = (other for other in self._others() if not other.identity.startswith(NURSE))
                 heard = await self._ask(self._around.signalling.may_hear(self.identity, True))
-                if await self._subscribe(callers, True) and heard:
-                    return
+                joined = await self._subscribe(callers, True) and heard
+            await self._ask(self._around.signalling.mark(self.identity, {BRIDGED: "yes"}))
+            if joined:
+                return
 
     async def _subscribe(self, others: Iterable[Any], on: bool) -> bool:
         """Let it and others hear each other, or no longer; says whether livekit-server did it."""

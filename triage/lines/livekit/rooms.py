@@ -4,6 +4,10 @@ STATUS = "sip.callStatus"
 """Attribute of a telephone's participant."""
 RINGING, ACTIVE, HANGUP = "ringing", "active", "hangup"
 """Values of it that matter here."""
+NURSE = "nurse_"
+"""Identities of the legs that we dial begin with this; the number of the attempt follows."""
+BRIDGED = "triage.bridged"
+"""Attribute that a nurse's leg gets from us when it talks to the caller; whoever enters the room then leaves them alone."""
 AGENT = 4
 """rtc.ParticipantKind of programs like ours; whoever else is in a room may listen."""
 LEFT = frozenset({1, 4, 5, 10, 11, 12, 13})

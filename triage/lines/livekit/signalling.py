@@ -67,6 +67,10 @@ class Signalling(Protocol):
         """Whether a participant may be subscribed to anything at all. No wish of its own overrides that."""
         ...
 
+    async def mark(self, identity: str, attributes: Mapping[str, str]) -> None:
+        """Give a participant attributes beside those it has."""
+        ...
+
     async def remove(self, identity: str) -> None:
         """Put a participant out of the room; the SIP service hangs up, or stops ringing."""
         ...
@@ -163,6 +167,12 @@ class ServerSignalling:
                         can_subscribe=may, can_publish=True, can_publish_data=True, can_update_metadata=True
                     ),
                 )
+            )
+
+    async def mark(self, identity: str, attributes: Mapping[str, str]) -> None:  # noqa: D102
+        async with self._asked():
+            await self._service().room.update_participant(
+                api.UpdateParticipantRequest(room=self._room, identity=identity, attributes=dict(attributes))
             )
 
     async def remove(self, identity: str) -> None:  # noqa: D102

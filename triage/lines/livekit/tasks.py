@@ -4,6 +4,9 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+END_S = 2.0
+"""A task that the SDK never wakes again is not waited for any longer."""
+
 
 class Tasks:
     """Owner of a line's tasks. They belong to the line, not to the call's TaskGroup: some end after it."""
@@ -22,11 +25,11 @@ class Tasks:
         return task
 
     async def end(self, *, spare: "set[asyncio.Task[None]]") -> None:
-        """Cancel what still runs, but for `spare`, which ends by itself, and wait for all of it."""
+        """Cancel what still runs, but for `spare`, which ends by itself, and wait for all of it, 2 s at most."""
         for task in self._running - spare:
             task.cancel()
         if self._running:
-            await asyncio.wait(tuple(self._running))
+            await asyncio.wait(tuple(self._running), timeout=END_S)
 
     async def _guarded(self, work: Coroutine[Any, Any, None], name: str) -> None:
         try:
