@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,11 @@ from audit.outbox import Outbox
 from audit.reader import Reader
 from audit.store import SqliteStore
 from tests.calls import CHEST, Call, Rung, leaves, says, scratch
+from tests.handoff.test_desk import PACKET
+from tests.handoff.test_shelf import PRIVATE, PUBLIC
 from triage import heartbeat, keeping
 from triage.demo.patient import Cue
+from triage.handoff.shelf import Shelf
 from triage.lines.nurse_phones import Behaviour, NursePhone
 
 SILENT = {"nurse": NursePhone(Behaviour.SILENT)}
@@ -204,3 +208,13 @@ def test_a_data_folder_that_is_a_file_is_refused_in_one_line(folder: Path) -> No
 def test_its_pace_leaves_room_for_the_promise() -> None:
     """Ten seconds from hang-up: a round, the sealing's two, a lock of five."""
     assert keeping.EVERY_S + 2 + 5 < 10
+
+
+def test_nurses_packets_that_have_expired_are_wiped(keeper: Callable[[], Running], folder: Path) -> None:
+    shelf = Shelf(folder / "packets", public_key=PUBLIC)
+    for code, made_ns in (("old", 1), ("new", time.time_ns())):
+        shelf.deliver(replace(PACKET, code=code, made_ns=made_ns), wall_ns=1)
+    running = keeper()
+    running.until(lambda: len(list((folder / "packets").iterdir())) == 1)
+    running.until(running.works)
+    assert shelf.open("new", PRIVATE, wall_ns=time.time_ns()).code == "new"

@@ -1,7 +1,8 @@
 """`triage keeper`: the keeper's work in a process of its own, so that a summary exists soon after every hang-up.
 
 1. One keeper per data folder: a lock says so, and the kernel frees it however the keeper ends.
-2. Every round: what is due in the outbox is written; now and then journals of writers that died join the store.
+2. Every round: what is due in the outbox is written; now and then journals of writers that died join the store, and nurses'
+   packets that have expired are wiped.
 3. A store that is locked, full or gone is said once, and tried again for as long as it takes.
 4. SIGTERM or Ctrl-C: what is due now is still written, then it ends. A second one: at once.
 
@@ -26,6 +27,7 @@ from triage import engines, heartbeat
 from triage.clock import NS, Clock
 from triage.config import Settings
 from triage.errors import StorageError, TriageError, UsageError
+from triage.handoff.desk import shelf_of
 from triage.keeper import Keeper
 
 EVERY_S = 0.3
@@ -107,6 +109,7 @@ class _Service:
     def _written(self, clock: Clock, joins: bool) -> int:
         if joins:
             self._join()
+            shelf_of(self._settings).sweep(wall_ns=clock.wall_ns())
         writer = self._opened()
         keeper = Keeper(self._folder, writer, now_ns=clock.now_ns, wall_ns=clock.wall_ns)
         done = keeper.work()
