@@ -79,6 +79,32 @@ async def test_what_comes_while_something_is_queued_follows_without_a_seam() -> 
     assert spoken.voice.queued() == 0
 
 
+@pytest.mark.parametrize("late_ms", [1, 5, 9])
+def test_a_frame_that_comes_a_little_late_follows_without_a_seam(late_ms: int) -> None:
+    async def main() -> None:
+        spoken = Spoken()
+        spoken.voice.say(counted(FRAME))
+        await asyncio.sleep(0.02 + late_ms / 1000)
+        spoken.voice.say(counted(FRAME, 1 + FRAME))
+        assert spoken.voice.queued() == FRAME - late_ms * 16
+        await asyncio.sleep(0.1)
+        out = await spoken.end()
+        assert (out[: 2 * FRAME] == counted(2 * FRAME)).all()
+
+    run(main(), virtual=True)
+
+
+@virtual
+async def test_a_frame_that_comes_later_than_that_leaves_a_gap_and_starts_at_once() -> None:
+    spoken = Spoken()
+    spoken.voice.say(counted(FRAME))
+    await asyncio.sleep(0.035)
+    spoken.voice.say(counted(FRAME, 1 + FRAME))
+    await asyncio.sleep(0.1)
+    out = await spoken.end()
+    assert not out[FRAME:560].any() and (out[560 : 560 + FRAME] == counted(FRAME, 1 + FRAME)).all()
+
+
 @pytest.mark.parametrize("after_ms", [0, 3, 10, 13, 19])
 def test_what_is_dropped_is_exactly_what_was_queued_and_never_leaves(after_ms: int) -> None:
     async def main() -> None:

@@ -54,8 +54,12 @@ class Voice:
         return (self._clock.now_ns() - self._origin_ns) // SAMPLE_NS
 
     def say(self, pcm: Pcm) -> None:
-        """Add sound behind what is queued; at once when nothing is."""
-        start = max(self.position(), self._tail, self._next * BLOCK)
+        """Add sound behind what is queued; at once when nothing is.
+
+        Sound that comes a little late for that follows without a seam, as long as its block has not left.
+        """
+        now = self.position()
+        start = max(self._tail if now - self._tail <= BLOCK else now, self._next * BLOCK)
         self._said.append((start, pcm))
         self._tail = start + len(pcm)
 

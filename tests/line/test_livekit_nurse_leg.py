@@ -1,0 +1,255 @@
+"""Promise: a nurse who is dialled hears the whisper alone until she accepts, the caller hears neither, and all is told once.
+
+In virtual time, with a room of ours.
+"""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+pytest.importorskip("livekit", reason="the telephone line's packages are not here: requirements-line.txt")
+
+from tests.line.fake_calls import DESK, DIAL, NURSE, REFER, K, quiet, seen, sound, virtual  # noqa: F401 a fixture
+from tests.line.fake_rooms import CALLER, CLIENT_INITIATED, TIMED_OUT, Telephone
+from triage.lines.livekit.nurse_leg import HOLD_AGAIN_S
+from triage.lines.livekit.signalling import Fault, SignallingError
+
+# --- nurses who are dialled
+
+
+@virtual
+async def test_a_held_nurse_hears_the_whisper_alone_and_nobody_hears_her() -> None:
+    async with seen(nurse=Telephone(answers_s=0.5)) as call:
+        heard: set[frozenset[str]] = set()
+        at_the_caller: set[frozenset[str]] = set()
+        call.transfer(1, DIAL)
+        await call.until(K.ANSWERED)
+        answered = call.world.clock.now_ns()
+        call.line.whisper(1, sound(0.5))
+        for _ in range(3000):
+            await asyncio.sleep(0.001)
+            heard.add(frozenset(call.world.hears(NURSE)))
+            at_the_caller.add(frozenset(call.world.hears(CALLER)))
+        assert heard == {frozenset(), frozenset({NURSE})}
+        assert at_the_caller == {frozenset({"agent"})}
+        said = call.world.studio.mouths[NURSE].loud()
+        assert len(said) in (50, 51) and 0.15 < (said[0] - answered) / 1e9 < 0.3, "to its end, and soon"
+        assert call.of(1) == [(K.RINGING, ""), (K.ANSWERED, "")]
+
+
+@virtual
+async def test_a_telephone_that_answers_at_once_is_held_within_its_first_fifth_of_a_second() -> None:
+    async with seen(nurse=Telephone(joins_s=0.0, rings_s=None, answers_s=0.0)) as call:
+        call.transfer(1, DIAL)
+        leaked = 0
+        for _ in range(1000):
+            await asyncio.sleep(0.001)
+            leaked += CALLER in call.world.hears(NURSE)
+        assert leaked < 200
+        assert call.world.hears(NURSE) == {NURSE} and call.world.hears(CALLER) == {"agent"}
+
+
+@virtual
+async def test_a_leg_that_asks_for_everybody_again_is_held_again() -> None:
+    async with seen(nurse=Telephone(answers_s=0.3)) as call:
+        call.transfer(1, DIAL)
+        await call.until(K.ANSWERED)
+        await asyncio.sleep(1)
+        call.world.wished[NURSE] |= set(call.room.remote_participants[CALLER].track_publications)
+        assert CALLER in call.world.hears(NURSE)
+        await asyncio.sleep(HOLD_AGAIN_S + 0.1)
+        assert call.world.hears(NURSE) == {NURSE}
+        call.room.remote_participants[CALLER].publish()  # the caller's leg came back with a new track
+        call.world.wished[NURSE] |= set(call.room.remote_participants[CALLER].track_publications)
+        await asyncio.sleep(0.05)
+        assert call.world.hears(NURSE) == {NURSE}
+
+
+@virtual
+async def test_a_bridge_joins_the_two_and_ours_is_heard_by_the_caller_alone() -> None:
+    async with seen(nurse=Telephone(answers_s=0.3, key_s=0.5)) as call:
+        call.transfer(1, DIAL)
+        await call.until(K.ANSWERED)
+        call.line.bridge(1)
+        call.line.whisper(1, sound(0.2))
+        call.line.bridge(1)
+        await asyncio.sleep(3)
+        assert call.world.hears(NURSE) == {CALLER, NURSE} and call.world.hears(CALLER) == {"agent", NURSE}
+        call.line.bridge(77)
+
+
+@virtual
+async def test_a_bridge_right_after_the_answer_is_not_undone_by_the_hold() -> None:
+    for wait_s in (0.0, 0.001, 0.006, 0.1, 0.152, 0.156, 0.16, 0.165, 1.17):
+        async with seen(nurse=Telephone(answers_s=0.3)) as call:
+            call.transfer(1, DIAL)
+            await call.until(K.ANSWERED)
+            await asyncio.sleep(wait_s)
+            call.line.bridge(1)
+            await asyncio.sleep(2.5)
+            assert CALLER in call.world.hears(NURSE) and NURSE in call.world.hears(CALLER), wait_s
+
+
+@virtual
+async def test_a_bridge_that_the_server_refuses_is_tried_again() -> None:
+    async with seen(nurse=Telephone(answers_s=0.3)) as call:
+        call.transfer(1, DIAL)
+        await call.until(K.ANSWERED)
+        await asyncio.sleep(0.5)
+        call.world.failing["subscribe"] = SignallingError(Fault.UNKNOWN)
+        call.line.bridge(1)
+        await asyncio.sleep(0.3)
+        del call.world.failing["subscribe"]
+        await asyncio.sleep(1)
+        assert CALLER in call.world.hears(NURSE) and NURSE in call.world.hears(CALLER)
+
+
+@virtual
+async def test_a_slow_server_cannot_leave_a_nurse_deaf() -> None:
+    async with seen(nurse=Telephone(answers_s=0.1)) as call:
+        may_hear = call.world.may_hear
+
+        async def slow(identity: str, may: bool) -> None:
+            await asyncio.sleep(0.0 if may else 1.0)
+            await may_hear(identity, may)
+
+        call.world.may_hear = slow  # type: ignore[method-assign]
+        call.transfer(1, DIAL)
+        await asyncio.sleep(4)
+        assert call.world.hears(NURSE) == {NURSE}
+
+
+@virtual
+async def test_two_nurses_are_kept_apart_from_each_other_too() -> None:
+    async with seen(nurse=Telephone(answers_s=0.3, key_s=0.3)) as call:
+        call.transfer(1, DIAL)
+        call.transfer(2, DIAL, "other")
+        await asyncio.sleep(1.8)
+        call.line.whisper(1, sound(0.2))
+        await asyncio.sleep(1)
+        call.line.bridge(1)
+        await asyncio.sleep(0.5)
+        assert call.world.hears(NURSE) == {CALLER, NURSE}
+        assert call.world.hears("nurse_2") == {"nurse_2"}
+        assert call.world.hears(CALLER) == {"agent", NURSE}
+
+
+@virtual
+async def test_a_ringing_leg_that_is_released_stops_ringing_and_is_never_told_of() -> None:
+    for moment in (0.01, 0.1, 0.5):
+        async with seen(nurse=Telephone(answers_s=5.0)) as call:
+            call.transfer(1, DIAL)
+            await asyncio.sleep(moment)
+            before = list(call.kinds)
+            call.line.release(1, sound(1))
+            await asyncio.sleep(6)
+            assert call.kinds == before and NURSE not in call.room.remote_participants
+            assert NURSE not in call.world.studio.mouths or call.world.studio.mouths[NURSE].loud() == []
+
+
+@virtual
+async def test_an_answer_that_comes_after_the_release_or_the_time_limit_is_put_out() -> None:
+    for release in (True, False):
+        async with seen(nurse=Telephone(answers_s=None)) as call:
+            call.world.failing["remove"] = SignallingError(Fault.UNKNOWN)
+            call.transfer(1, DIAL, timeout_s=3.0)
+            await asyncio.sleep(1.0)
+            if release:
+                call.line.release(1)
+            await asyncio.sleep(3.0)
+            told = call.of(1)
+            assert (told[-1][0] is K.TIMED_OUT) is not release
+            del call.world.failing["remove"]
+            call.room.join(NURSE, "active")
+            await asyncio.sleep(0.5)
+            assert NURSE not in call.room.remote_participants and call.of(1) == told
+
+
+@virtual
+async def test_a_released_nurse_is_told_to_the_end_and_then_put_out() -> None:
+    async with seen(nurse=Telephone(answers_s=0.3)) as call:
+        call.transfer(1, DIAL)
+        await call.until(K.ANSWERED)
+        await asyncio.sleep(0.5)
+        call.line.release(1, sound(1.0))
+        call.line.release(1)
+        call.line.bridge(1)
+        call.line.whisper(1, sound(0.3))
+        call.room.press(NURSE, "1")
+        await asyncio.sleep(0.9)
+        assert NURSE in call.room.remote_participants
+        await asyncio.sleep(0.6)
+        assert NURSE not in call.room.remote_participants
+        assert len(call.world.studio.mouths[NURSE].loud()) in (100, 101)
+        assert call.of(1) == [(K.RINGING, ""), (K.ANSWERED, "")]
+
+
+@virtual
+async def test_the_last_word_to_a_nurse_is_said_though_the_line_closes() -> None:
+    async with seen(nurse=Telephone(answers_s=0.3)) as call:
+        call.transfer(1, DIAL)
+        await call.until(K.ANSWERED)
+        await asyncio.sleep(0.5)
+        call.world.hang_up()
+        await asyncio.sleep(0.1)
+        call.line.release(1, sound(1.0))
+        await call.line.close()
+        assert len(call.world.studio.mouths[NURSE].loud()) in (100, 101)
+        assert NURSE not in call.room.remote_participants
+
+
+@virtual
+async def test_a_nurse_who_is_gone_after_the_answer_is_lost_once() -> None:
+    for how in ("status", "left", "cut off"):
+        async with seen(nurse=Telephone(answers_s=0.3)) as call:
+            call.transfer(1, DIAL)
+            await call.until(K.ANSWERED)
+            if how == "status":
+                call.room.remote_participants[NURSE].status("hangup")
+            call.room.leave(NURSE, TIMED_OUT if how == "cut off" else CLIENT_INITIATED)
+            await asyncio.sleep(1.5)
+            assert call.of(1)[2:] == [(K.NURSE_LOST, "")]
+            assert not call.frames_ended
+
+
+@virtual
+async def test_a_caller_who_hangs_up_while_a_nurse_rings_or_is_held_leaves_her_to_be_told() -> None:
+    for wait_s in (0.5, 2.0):
+        async with seen() as call:
+            call.transfer(1, DIAL)
+            await asyncio.sleep(wait_s)
+            call.world.hang_up()
+            await asyncio.sleep(0.2)
+            assert call.frames_ended and not call.signals_ended
+            call.line.bridge(1)
+            call.line.release(1, sound(0.2))
+            await asyncio.sleep(0.01)
+            assert call.signals_ended
+            await asyncio.sleep(2)
+            assert call.room.remote_participants == {}
+            assert K.NURSE_LOST not in call.kinds
+
+
+@virtual
+async def test_a_success_of_the_api_after_the_leg_was_seen_answered_changes_nothing() -> None:
+    async with seen(nurse=Telephone(answers_s=0.3)) as call:
+        call.transfer(1, DIAL, timeout_s=3.0)
+        await asyncio.sleep(10)
+        assert call.of(1) == [(K.RINGING, ""), (K.ANSWERED, "")]
+
+
+@virtual
+async def test_an_answer_that_the_api_tells_too_late_was_seen_in_the_room() -> None:
+    async with seen() as call:
+
+        async def late(uri: str, identity: str, **_: Any) -> None:
+            await asyncio.sleep(0.3)
+            call.room.join(identity, "dialing").status("active")
+            await asyncio.sleep(2)
+            raise SignallingError(Fault.UNKNOWN)
+
+        call.world.dial = late  # type: ignore[method-assign]
+        call.transfer(1, DIAL)
+        await asyncio.sleep(5)
+        assert call.of(1) == [(K.ANSWERED, "")] and NURSE in call.room.remote_participants
