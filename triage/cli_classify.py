@@ -13,7 +13,7 @@ from typing import Annotated, Any, BinaryIO
 
 import typer
 
-from classifiers import Classifier, load
+from classifiers import Classifier, Level, load
 from classifiers.evaluation import Judged, Labelled, plots, report
 from classifiers.explanation import explain
 from classifiers.judge import Judge
@@ -22,6 +22,7 @@ from triage.errors import UsageError
 MAX_LINE = 1_000_000
 """Bytes of one line that are read; a longer one is an error line."""
 _LONGEST_TURN = 10
+_LEVELS = tuple(level.value for level in Level)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,10 @@ def labelled_lines(path: Path) -> list[Labelled | str]:
             found.append(f"line {number}: {line.words}")
             continue
         try:
-            fields = json.loads(raw)
+            fields = json.loads(raw.decode("utf-8").removeprefix("\ufeff"))
+            if fields["label"] not in _LEVELS:
+                found.append(f"line {number}: label is none of {', '.join(_LEVELS)}")
+                continue
             found.append(
                 Labelled(
                     id=line.id,

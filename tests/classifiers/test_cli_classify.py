@@ -223,3 +223,12 @@ def test_evaluate_refuses_a_file_without_labels(tmp_path: Path) -> None:
     path = labelled(tmp_path, {"text": "x"})
     result = RUN.invoke(APP, ["evaluate", str(path)])
     assert isinstance(result.exception, UsageError)
+
+
+@pytest.mark.parametrize("label", ["urgent!!", None, 1, ["nurse_now"]])
+def test_a_label_that_is_no_level_is_not_counted_as_harmless(tmp_path: Path, label: object) -> None:
+    path = labelled(tmp_path, {"text": "x", "label": label}, {"text": "y", "label": "routine"})
+    fault, good, broken = labelled_lines(path)
+    assert isinstance(fault, str) and fault.startswith("line 1: label is none of emergency_now, nurse_now")
+    assert not isinstance(good, str) and good.label == "routine"
+    assert broken == "line 3: broken JSON"
