@@ -514,10 +514,10 @@ def described(name: str) -> str:
     """A feature's name in words, for a person."""
     ends = [at for at in (name.find(":"), name.find("@")) if at >= 0]
     cut = min(ends, default=len(name))
-    kind, inner, rest = _KINDS.get(name[:1], "the feature"), name[1:cut], name[cut:].lstrip(":")
+    kind, inner, rest = _KINDS.get(name[:1], "the feature"), name[1:cut], name[cut:].lstrip(":@")
     if name[:1] in ("q", "x", "y"):
         return f"{kind} {inner}{f': {rest}' if rest else ''}"
     if name[:1] == "p":
-        return f"{kind}: {name[1:].replace('~', ' and ')}"
+        return f"{kind} {' and '.join(part.lstrip('@') for part in name[1:].split('~'))}"
     marks = ", ".join(_MARKS[letter] for letter in inner if letter in _MARKS)
     return f"{kind} {rest!r}{f' ({marks})' if marks else ''}"

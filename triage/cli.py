@@ -146,8 +146,8 @@ def classify(
 ) -> None:
     """Judge JSON lines (or plain lines) from standard input; one JSON line out for each.
 
-    A line that cannot be read gets {"id", "line", "error"} in its place. The exit code is 0 when the input was read to
-    its end, also where lines were errors.
+    A line that cannot be read gets {"id", "line", "error"} in its place. Exit code 0 when
+    the input was read to its end, also where lines were errors.
     """
     from triage import cli_classify
 
