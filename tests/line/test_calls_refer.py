@@ -5,13 +5,17 @@ once never mix. The line is the whole line, as `triage up` starts it.
 """
 
 import asyncio
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from audit.folder import AuditFolder
+from audit.store import SqliteStore
 from tests.line.whole_line import (
     CHEST_PAIN,
     NURSE_A,
@@ -29,6 +33,8 @@ from triage.bench.impairer import ALIAS, Seen
 from triage.bench.phones import sipp
 from triage.bench.phones.hearing import Heard, find, onset, sound_s
 from triage.clips import ClipLibrary
+from triage.handoff.claims import claim
+from triage.handoff.desk import shelf_of
 
 pytestmark = pytest.mark.skipif(sipp.missing() is not None, reason=str(sipp.missing()))
 
@@ -158,8 +164,17 @@ def test_one_refer_goes_out_at_once(told: Mapping[str, Told], line: WholeLine, n
     assert refers[0].sent_s - call.record.mark_s("t_final") < REFER_WITHIN_S
 
 
-def test_no_two_callers_have_one_packet_code(told: Mapping[str, Told]) -> None:
-    codes = {m.headers["x-triage-packet"] for call in told.values() for m in call.messages if m.method == "REFER"}
+def test_the_code_that_came_with_a_caller_opens_that_caller_s_packet(told: Mapping[str, Told], line: WholeLine) -> None:
+    folder, codes = AuditFolder(line.settings.data_dir), set()
+    private = folder.keyring().checked().private_key()
+    with closing(SqliteStore(folder.database)) as store:
+        for name, call in told.items():
+            code = next(m.headers["x-triage-packet"] for m in call.messages if m.method == "REFER")
+            opened = claim(
+                shelf_of(line.settings), private, store, code, who="nurse", purpose="test", at_ns=time.time_ns()
+            )
+            assert opened.packet.call_id == call.record.call, name
+            codes.add(code)
     assert len(codes) == len(SHAPES)
 
 
