@@ -49,6 +49,17 @@ async def test_a_caller_who_is_gone_before_the_answer() -> None:
 
 
 @virtual
+async def test_a_caller_in_a_browser_is_there_at_once() -> None:
+    async with seen(up=False) as call:
+        caller = call.room.remote_participants[CALLER]
+        caller.kind, caller.attributes = 0, {}
+        call.world.published = lambda name: None  # type: ignore[method-assign]
+        await call.line.open()
+        async with asyncio.timeout(0.01):
+            await call.line.connect()
+
+
+@virtual
 async def test_a_call_that_is_never_answered() -> None:
     async with seen(up=False) as call:
         call.world.published = lambda name: None  # type: ignore[method-assign]

@@ -158,6 +158,30 @@ async def test_a_stalled_loop_loses_no_sound_and_does_not_catch_up_in_silence() 
 
 
 @virtual
+async def test_a_block_that_is_refused_is_lost_and_the_voice_goes_on_unless_all_are() -> None:
+    clock = Clock()
+    broken = asyncio.Event()
+    taken: list[Pcm] = []
+
+    async def capture(pcm: Pcm) -> None:
+        if broken.is_set():
+            raise RuntimeError("InvalidState")
+        taken.append(pcm)
+
+    voice = Voice(capture, clock)
+    pushing = asyncio.ensure_future(voice.push())
+    broken.set()
+    await asyncio.sleep(2.9)
+    broken.clear()
+    await asyncio.sleep(1)
+    assert not pushing.done() and 99 <= len(taken) <= 101
+    broken.set()
+    await asyncio.sleep(3.1)
+    with pytest.raises(RuntimeError):
+        await pushing
+
+
+@virtual
 async def test_ending_waits_for_the_block_under_way_and_hands_over_no_other() -> None:
     spoken = Spoken(takes_s=0.3)
     spoken.voice.say(counted(FRAME))

@@ -25,7 +25,7 @@ from triage.errors import TimedOut, TriageError, Unavailable
 from triage.lines.livekit.headers import PACKET_HEADER
 from triage.lines.livekit.nurse_leg import Around, NurseLeg, Stage
 from triage.lines.livekit.outcomes import GONE, NOT_FOUND, outcome_of
-from triage.lines.livekit.rooms import ACTIVE, BRIDGED, HANGUP, LEFT, NURSE, STATUS
+from triage.lines.livekit.rooms import ACTIVE, BRIDGED, HANGUP, LEFT, NURSE, SIP, STATUS
 from triage.lines.livekit.signalling import Fault, Signalling, SignallingError
 from triage.lines.livekit.sound import Hearing, Voice
 from triage.lines.livekit.studio import Mouth, RtcStudio, Studio
@@ -141,7 +141,8 @@ class LiveKitLine:
             self._on_track_published(publication, caller)
             if publication.track is not None:
                 self._on_track_subscribed(publication.track, publication, caller)
-        self._status(caller.attributes.get(STATUS, ""))
+        # A caller in a browser has no telephone that is answered later.
+        self._status(caller.attributes.get(STATUS, "" if caller.kind == SIP else ACTIVE))
 
     async def connect(self) -> None:
         """Wait until the call is answered; position 0 is then. After `open`.

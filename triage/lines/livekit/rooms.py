@@ -8,7 +8,7 @@ NURSE = "nurse_"
 """Identities of the legs that we dial begin with this; the number of the attempt follows."""
 BRIDGED = "triage.bridged"
 """Attribute that a nurse's leg gets from us when it talks to the caller; whoever enters the room then leaves them alone."""
-AGENT = 4
-"""rtc.ParticipantKind of programs like ours; whoever else is in a room may listen."""
+SIP, AGENT = 3, 4
+"""rtc.ParticipantKind of telephones, and of programs like ours; who is not one of us may listen."""
 LEFT = frozenset({1, 4, 5, 10, 11, 12, 13})
 """rtc.DisconnectReason of those who left or were put out (client, removed, room deleted or closed, SIP), not cut off."""

@@ -17,6 +17,8 @@ FRAME_NS = FRAME * SAMPLE_NS
 BLOCK = RATE // 100
 """Samples that are handed to the SDK at a time: 10 ms."""
 BLOCK_NS = BLOCK * SAMPLE_NS
+REFUSED = 300
+"""So many blocks in a row (3 s) may be refused by the SDK before the voice is given up."""
 FORGIVEN = 2
 """Blocks of silence that are still handed over when the loop was late; more of them are left out."""
 PATIENCE_NS = 5 * FRAME_NS
@@ -45,6 +47,8 @@ class Voice:
         self._next = 0
         self._ended = False
         self._frozen: int | None = None
+        self.refused = 0
+        """Blocks that the SDK has refused, one after the other."""
         self._wake = asyncio.Event()
 
     def position(self) -> int:
@@ -84,14 +88,28 @@ class Voice:
         self.end()
 
     async def push(self) -> None:
-        """Hand block after block over until `end`; belongs in a task that nobody cancels."""
+        """Hand block after block over until `end`; belongs in a task that nobody cancels.
+
+        Raises:
+            Exception: the SDK's own, when it refused every block for 3 s.
+        """
         while not self._ended:
             await self._until(self._origin_ns + (self._next + 1) * BLOCK_NS)
             if self._ended:
                 return
             block = self._block()
             if block is not None:
-                await self._capture(block)
+                await self._hand_over(block)
+
+    async def _hand_over(self, block: Pcm) -> None:
+        try:
+            await self._capture(block)
+        except Exception:  # the SDK's own, in the middle of a reconnection; the next block may pass
+            self.refused += 1
+            if self.refused > REFUSED:
+                raise
+        else:
+            self.refused = 0
 
     def end(self) -> None:
         """Hand over no further block."""
