@@ -24,6 +24,9 @@ DECADES = (40, 100)
 """Years as people shorten them: "in ninety-eight"."""
 _DOUBT = frozenset(("hypothetical", "gone", "chronic"))
 """What leaves a finding doubtful rather than denied."""
+_OF_TESTS = frozenset(("glucose",))
+"""Measures whose word also names a test or a supply."""
+_OTHERS = frozenset(("other",))
 _PASSED = frozenset(("passed",))
 """What takes back a mere fact, not a danger: "it bled a little but it stopped"."""
 _LONG_OVER = frozenset(("past", "chronic", "other"))
@@ -83,6 +86,8 @@ class Asked:
     """The words of an open question ("where is the pain"), which its answer completes."""
     since: bool = False
     """Whether it takes the finding for granted ("when did it start")."""
+    family: bool = False
+    """Whether it asks after relatives, so that what is told is not the patient's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +156,8 @@ class RuleCall:
         heard = self._heard(matches, context)
         for h in heard:
             flag = rules.flags[h.code]
-            against = h.against - flag.counts - (_PASSED if flag.level.urgent else frozenset())
+            against = h.against | (_OTHERS if asked.family else frozenset())
+            against = against - flag.counts - (_PASSED if flag.level.urgent else frozenset())
             span = (h.first + offset, h.last + offset)
             words = text[tokens[h.first].start : tokens[h.last - 1].end]
             if not against:
@@ -165,7 +171,7 @@ class RuleCall:
                 if flag.level.urgent and against <= _DOUBT:
                     doubtful.add(h.code)
         self._qualify(matches, context, turn, offset)
-        self._measure(tokens, numbers, matches, asked, turn, offset)
+        self._measure(tokens, numbers, matches, context, asked, turn, offset)
         candidates += self._completed(text, tokens, context, asked, turn, offset)
         return candidates + self._answer(text, tokens, context, asked, heard, turn, offset)
 
@@ -220,7 +226,7 @@ class RuleCall:
             self._rules.cues[m.name]["kind"] == "asks_open" and m.first <= 1 for m in matches if m.name[0] == "!"
         )
         opening = tokens[-_OPENING:] if is_open else ()
-        return Asked(kept, frozenset(measures), tuple(qualifiers), tuple(opening), "asks_since" in kinds)
+        return Asked(kept, frozenset(measures), tuple(qualifiers), tuple(opening), "asks_since" in kinds, "asks_family" in kinds)
 
     def _widest_asks(self, matches: Sequence[Match]) -> list[Match]:
         """Without the questions that are only part of a longer one: "is he breathing" in "is he breathing faster"."""
@@ -380,6 +386,7 @@ class RuleCall:
         tokens: Sequence[Token],
         numbers: Sequence[Number],
         matches: Sequence[Match],
+        context: Context,
         asked: Asked,
         turn: int,
         offset: int,
@@ -390,6 +397,8 @@ class RuleCall:
             measure = rules.measures.get(match.name)
             if measure is None:
                 continue
+            if measure.name in _OF_TESTS and context.shielded(match.first, match.last, errands=False):
+                continue  # "the glucose test, I'm twenty-six weeks"
             for number in numbers:
                 if number.first >= match.first and number.last <= match.last:
                     reading = next((r for r in number.readings if measure.low <= r <= measure.high), None)
