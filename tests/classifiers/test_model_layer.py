@@ -66,9 +66,10 @@ def test_no_verdict_of_the_rules_is_ever_lowered(both: Classifier) -> None:
 
 def test_both_hear_more_than_either(both: Classifier) -> None:
     rules = load_layers()
-    urgent = [row for row in lines("openings.jsonl") if row["label"] != "routine"]
-    alone = sum(rules.begin().assess(row["text"]).urgent for row in urgent)
-    beside = sum(both.begin().assess(row["text"]).urgent for row in urgent)
+    heard = [row for name in ("openings.jsonl", "answers.jsonl", "traps.jsonl") for row in lines(name)]
+    urgent = [row for row in heard if row["label"] != "routine"]
+    alone = sum(rules.begin().assess(row["text"], question=row["agent"]).urgent for row in urgent)
+    beside = sum(both.begin().assess(row["text"], question=row["agent"]).urgent for row in urgent)
     assert beside > alone
 
 
