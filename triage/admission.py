@@ -47,7 +47,8 @@ class Admission:
 
     def measure(self) -> None:
         """Take one reading of the processor."""
-        self._average += KEPT * (min(1.0, max(0.0, self._cpu())) - self._average)
+        reading, before = min(1.0, max(0.0, self._cpu())), self._average  # read once: LiveKit asks from two threads
+        self._average = before + KEPT * (reading - before)
 
     def headroom(self, calls: int) -> Headroom:
         """How things stand with `calls` in progress, beside those taken and not begun."""
