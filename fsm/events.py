@@ -211,7 +211,7 @@ class TransferTimedOut(Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TransferPending(Event):
-    """The line says "already being transferred": the earlier attempt stands; not a refusal."""
+    """The line says "already being transferred": the earlier attempt stands, and this one was not made; not a refusal."""
 
     attempt: int
 

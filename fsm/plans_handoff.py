@@ -205,8 +205,11 @@ def settle(call: Call, event: ev.TransferRefused | ev.NurseLegLost) -> Outcome:
     return draft.outcome()
 
 
-def climb(call: Call, event: ev.TransferRefused | ev.NurseLegLost) -> Outcome:
-    """Refused, or the leg was lost before it was bridged: the next rung."""
+def climb(call: Call, event: ev.TransferRefused | ev.TransferPending | ev.NurseLegLost) -> Outcome:
+    """Refused, lost before it was bridged, or not even made: the next rung.
+
+    It is not made where the carrier still transfers for an earlier attempt, which stays open and may yet succeed.
+    """
     draft = Draft(call)
     _settle(draft, event.attempt)
     next_rung(draft)

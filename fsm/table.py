@@ -186,7 +186,8 @@ TABLE: tuple[Rule[Any], ...] = (
     # --- The way to a nurse. Only the current attempt moves the ladder; a late success is honoured.
     Rule(ev.TransferAccepted,   ANY,            None,        nothing),
     Rule(ev.TransferRinging,    ANY,            None,        nothing),
-    Rule(ev.TransferPending,    ANY,            None,        nothing),  # the earlier attempt stands; the guard runs on
+    Rule(ev.TransferPending,    HANDOFF,        None,        nurse.climb,            when=g.current),  # the earlier one stands
+    Rule(ev.TransferPending,    ANY,            None,        nothing),
 
     Rule(ev.TransferAnswered,   HANDOFF,        S.IDLE,      end.carrier_took_caller, when=g.takes_caller),
     Rule(ev.TransferAnswered,   HANDOFF,        None,        nothing,                when=g.never_ordered),

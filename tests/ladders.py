@@ -15,7 +15,7 @@ from fsm.states import Phase, RungKind, TimerName
 from tests.test_runtime import CLIPS, URGENT, Nursing, World
 from triage.clock import run
 from triage.handoff.desk import FileDesk, Target
-from triage.lines.nurse_phones import Behaviour, NursePhone
+from triage.lines.nurse_phones import Behaviour, NurseLeg, NursePhone
 from triage.lines.simulated import SimulatedLine
 from triage.ports import RATE
 from triage.trace import Paged
@@ -33,6 +33,13 @@ class Silent(SimulatedLine):
     """A line whose caller says nothing: it need not live 50 times a second."""
 
     def _schedule(self) -> None: ...
+
+
+class Stubborn(Silent):
+    """A carrier that goes on with a REFER after our time for it is over, and takes no second one meanwhile."""
+
+    def _pending(self) -> list[NurseLeg]:
+        return [leg for leg in self._legs.values() if leg.is_refer and not (leg.settled or leg.answered)]
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,7 @@ class Ladder:
     media_during_refer: bool = True
     late_notify: bool = True
     silent: bool = True
+    stubborn: bool = False
 
     def targets(self) -> tuple[Target, ...]:
         return tuple(
@@ -94,7 +102,7 @@ def climb(ladder: Ladder, watched_s: float = WATCHED_S) -> Climbed:
 
 
 async def _climbed(ladder: Ladder, watched_s: float) -> Climbed:
-    kind = Silent if ladder.silent else SimulatedLine
+    kind = Stubborn if ladder.stubborn else Silent if ladder.silent else SimulatedLine
     phones = {f"nurse-{n}": rung.phone for n, rung in enumerate(ladder.rungs)}
     world = World(
         phones,
@@ -192,7 +200,8 @@ def never_two_together(steps: list[Step]) -> None:
     pending = 0
     for step in steps:
         event = step.event
-        if isinstance(event, ev.TransferRefused | ev.TransferTimedOut | ev.NurseLegLost) and event.attempt == pending:
+        over = ev.TransferRefused | ev.TransferTimedOut | ev.TransferPending | ev.NurseLegLost
+        if isinstance(event, over) and event.attempt == pending:
             pending = 0
         for effect in step.effects:
             if isinstance(effect, fx.ReleaseNurse) and effect.attempt == pending:

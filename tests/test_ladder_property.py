@@ -20,6 +20,7 @@ from tests.ladders import (
     DROPS,
     EVERY,
     FAST,
+    LATE,
     RECOGNISED_S,
     RINGS_OUT,
     SILENT,
@@ -126,6 +127,32 @@ def test_a_carrier_that_silences_us_gets_no_refer_while_anybody_can_be_dialled(s
         climbed = climb(Ladder(rungs, media_during_refer=False, silent=False))
         holds(climbed)
         assert {target for _, target in climbed.transfers} == {"nurse-1"}
+
+
+# --- a carrier that still transfers when our time for it is over
+
+
+def test_a_carrier_that_still_transfers_keeps_nobody_from_a_nurse_who_can_be_dialled() -> None:
+    """20 ladders: "already being transferred" is no attempt of ours, and nothing is waited for."""
+    for first, second in product((SILENT, RINGS_OUT), EVERY):
+        rungs = (Rung(RungKind.REFER, first), Rung(RungKind.REFER, second), Rung(RungKind.DIAL, ANSWERS))
+        climbed = climb(Ladder(rungs, stubborn=True))
+        holds(climbed)
+        assert climbed.transfers[:3] == [(0.0, "nurse-0"), (5.0, "nurse-1"), (5.0, "nurse-2")]
+        assert climbed.person_s == pytest.approx(7.2, abs=0.01)
+
+
+def test_an_earlier_refer_that_succeeds_after_all_is_honoured() -> None:
+    rungs = (Rung(RungKind.REFER, LATE), Rung(RungKind.REFER, FAST))
+    climbed = climb(Ladder(rungs, stubborn=True))
+    assert climbed.person_s == pytest.approx(6.0, abs=0.01)
+    holds(climbed)
+
+
+def test_of_a_stubborn_carrier_every_ladder_keeps_the_deadline() -> None:
+    """121 ladders."""
+    for ladder in ladders(CLASSES, 2):
+        holds(climb(replace(ladder, stubborn=True)))
 
 
 # --- danger again, and hanging up

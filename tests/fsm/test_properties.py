@@ -99,7 +99,8 @@ def test_one_transfer_at_a_time_and_never_a_second_for_a_second_urgency(choices:
                 assert event.effect in ("Transfer", "Whisper")
                 assert event.attempt in (0, before.current)
             else:
-                assert isinstance(event, ev.TransferRefused | ev.TransferTimedOut | ev.NurseLegLost)
+                ends = ev.TransferRefused | ev.TransferTimedOut | ev.TransferPending | ev.NurseLegLost
+                assert isinstance(event, ends) and event.attempt == before.current
                 assert event.attempt == before.current
 
 

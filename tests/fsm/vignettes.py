@@ -764,6 +764,7 @@ VIGNETTES: dict[str, list[Row]] = {
     "already being transferred: the earlier attempt stands": [
         *ASKED_FOR_A_PERSON,
         (timed_out(1), HANDOFF, [transfer(2, NURSE, Reason.ASKED_PERSON, 0)]),
+        (ev.TransferPending(at_ns=0, attempt=2), HANDOFF, [transfer(3, DESK, Reason.ASKED_PERSON, 0)], WAITING),
         (ev.TransferPending(at_ns=0, attempt=2), HANDOFF, [], WAITING),
         (answered(1, takes_caller=True), IDLE, ...),
     ],
