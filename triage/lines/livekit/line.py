@@ -36,8 +36,8 @@ log = logging.getLogger("triage.lines.livekit")
 
 ACTIVE_WITHIN_S = 30.0
 """A call whose voice we took is answered within this, or never."""
-RETURN_S = 15.0
-"""A caller who was cut off from the room, and did not leave it, may come back within this."""
+RETURN_S, ALL_RETURN_S = 5.0, 15.0
+"""A caller who was cut off from the room, and did not leave it, may come back within this; longer when we all were."""
 PROOF_S = 0.3
 """A caller whose leg stands this long after a REFER's success was really transferred."""
 ENDING_TRIES, ENDING_PAUSE_S = 3, 0.5
@@ -357,7 +357,9 @@ class LiveKitLine:
             self._wait_for_caller()
 
     def _wait_for_caller(self) -> None:
-        self._return = asyncio.get_running_loop().call_later(RETURN_S, self._stayed_away)
+        self._return = asyncio.get_running_loop().call_later(
+            ALL_RETURN_S if self._cut_off else RETURN_S, self._stayed_away
+        )
 
     def _stayed_away(self) -> None:
         self._return = None
