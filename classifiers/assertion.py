@@ -47,6 +47,8 @@ _LISTING = frozenset(("or", "nor", "ni", "o", "and", "y", "either"))
 _LIST_REACH = 8
 _NEGATORS = frozenset(("no", "not", "never", "without", "sin", "nunca", "ni", "nor"))
 _BARE_NO = frozenset(("no", "nope", "nah", "negative", "none"))
+_LONG_SO = 25
+"""Tokens back that "it's how he's been for years" reaches."""
 _TAKING_BACK = frozenset(("but", "and", "then", "it", "that", "they", "has", "have", "had", "is", "all", "which"))
 _REALLY = frozenset(("really", "particularly", "exactly"))
 _NAME_WORDS = 2
@@ -253,9 +255,11 @@ class Context:
         for kind in ("past", "gone", "chronic"):
             if (not now and self._near(kind, first, last)) or (kind == "chronic" and self._follows(kind, last)):
                 found.add(kind)
+        if not now and any(0 <= span.first - last <= _LONG_SO for span, _ in self.kinds.get("long_so", ())):
+            found.add("chronic")
         if any(self._takes_back(span, last) for span, _ in self.kinds.get("gone", ())):
             found.add("passed")
-        if self._near("other", first, last):
+        if self._near("other", first, last) and not self._near("here", first, last):
             found.add("other")
         for span, _ in self.kinds.get("named", ()):
             if (
