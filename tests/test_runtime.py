@@ -295,6 +295,31 @@ def test_a_step_that_raises_is_answered_with_apology_and_every_rung(monkeypatch:
     assert world.sealed == 1
 
 
+def test_the_last_ladder_refers_nobody_where_the_carrier_would_silence_us(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number is said between its rungs: who is held by the carrier would not hear it."""
+
+    def broken(call: Call, event: ev.Event) -> Step:
+        raise RuntimeError("no row")
+
+    asked: list[bool] = []
+
+    def ladder(self: Desk, *, urgent: bool, media_during_refer: bool) -> tuple[ev.Rung, ...]:
+        asked.append(media_during_refer)
+        return (DIAL,)
+
+    monkeypatch.setattr(Desk, "ladder", ladder)
+
+    async def story(world: World) -> None:
+        world.runtime._rooms.media_during_refer = False
+        monkeypatch.setattr(runtime_module, "step", broken)
+        world.runtime.tell(URGENT)
+        await asyncio.sleep(6)
+        monkeypatch.undo()
+
+    live(story, nurse=NursePhone(Behaviour.SILENT))
+    assert asked and not any(asked)
+
+
 def test_an_observer_that_raises_is_removed_and_nothing_else_happens() -> None:
     async def story(world: World) -> None:
         def bad(trace: Trace) -> None:

@@ -194,6 +194,7 @@ class LiveCall:
                 clock=self.clock,
                 observers=self.observers,
                 durable_wait_s=settings.durable_wait_ms / 1000,
+                media_during_refer=equipment.media_during_refer,
             ),
             seal=self._seal,
         )

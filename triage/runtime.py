@@ -121,6 +121,8 @@ class Rooms:
     clock: Clock
     observers: list[Observer] = field(default_factory=list)
     durable_wait_s: float = 0.05
+    media_during_refer: bool = True
+    """False where the carrier holds the caller, deaf to us, while it refers them."""
 
 
 class Runtime:
@@ -433,7 +435,7 @@ class Runtime:
         rooms = self._rooms
         number = rooms.clips.clip("emergency_number")
         while not self._sealed.is_set():
-            for rung in rooms.desk.ladder(urgent=True, media_during_refer=True):
+            for rung in rooms.desk.ladder(urgent=True, media_during_refer=rooms.media_during_refer):
                 attempt += 1
                 rooms.line.transfer(attempt, rung, code=rooms.nursing.code, timeout_s=rung.answer_within_s + 1.0)
                 await asyncio.sleep(rung.answer_within_s + 1.0)
