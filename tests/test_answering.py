@@ -5,6 +5,7 @@ The room and the line are the tests' own, in virtual time; the rest is what a wo
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from triage.config import Settings, load
 from triage.demo.patient import Patient
 from triage.errors import SettingError, TimedOut, Unavailable
 from triage.handoff.desk import FileDesk
+from triage.keeper import Keeper
 from triage.lines.simulated import SimulatedLine
 from triage.stages.silero import SileroVoiceActivity
 from triage.watch import Watch
@@ -400,6 +402,28 @@ def test_what_breaks_after_the_answer_comes_out_as_it_is_and_frees_the_room(make
         world.carry()
     assert world.ready.live is None
     assert world.ready.rooms.enter("call_+15550100_a").visit == "again"
+
+
+def test_a_call_that_is_cut_off_is_sealed_and_summarised(make: Callable[..., World], log: pytest.LogCaptureFixture) -> None:  # fmt: skip
+    world = make()
+    world.patience_s = 60.0
+
+    async def job() -> None:
+        async def cut() -> None:
+            await asyncio.sleep(4)
+            job_task.cancel()
+
+        async with asyncio.TaskGroup() as group:
+            job_task = group.create_task(carry(world.ready, world.place()))
+            group.create_task(cut())
+
+    run(job(), virtual=True)
+    (records,) = world.records()
+    (end,) = [payload for payload in payloads(records, "call") if "outcome" in payload]
+    assert end["outcome"] == "failed" and end["broken_off"]
+    assert "broken off (CancelledError)" in log.text
+    keeper = Keeper(world.ready.folder, world.ready.engines.writer, now_ns=lambda: 1, wall_ns=time.time_ns)
+    assert [summarised.call_id for summarised in keeper.work()] == [records[0].header.call]
 
 
 # --- settings

@@ -189,7 +189,12 @@ async def carry(ready: Ready, place: Place, *, rescue: bool = False) -> str:
                 number.give_to(call)
                 if ready.ending:  # said between the answer and here
                     asyncio.get_running_loop().call_soon(ready.end)
-                return (await call.live()).outcome
+                try:
+                    return (await call.live()).outcome
+                except BaseException as error:
+                    log.error("call %s: broken off (%s)", call.call_id, type(error).__name__)
+                    call.break_off()
+                    raise
         finally:
             await stt.close()
     finally:

@@ -7,6 +7,7 @@ is the runtime's business; this module only joins rooms, so it is also the place
 import asyncio
 import os
 from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -232,6 +233,20 @@ class LiveCall:
         finally:
             await self.equipment.stt.close()
         return Finished(self.call_id, self._outcome, call, self._judge.known, self.counts(), self.runtime.ended_ns)
+
+    def break_off(self) -> None:
+        """`live` was cancelled, or raised: end the record as it stands, so that it is sealed and summarised. Never raises."""
+        if self._segment.finished:
+            return
+        outcome = outcome_of(self.runtime.call, booked=self.nursing.booked)
+        payload = {
+            "outcome": "failed" if outcome == "hung_up" else outcome,
+            "broken_off": True,
+            "counts": self.counts(),
+            "audio_origin_ns": self.listening.origin_ns,
+        }
+        with suppress(Exception):  # the process ends all the same
+            self._segment.finish(monotonic_ns=self.clock.now_ns(), wall_ns=self.clock.wall_ns(), payload=payload)
 
     def note_number(self, number: str) -> None:
         """The caller's number as the network shows it, in the call's own loop; empty when they withheld it. Never raises.
