@@ -110,6 +110,10 @@ def test_files_verification_and_the_way_back_are_named(log: CallLog) -> None:
     assert right
     for words in ("/d/call.wav", "verified  41 records, chain whole", "triage replay call-1", "t_answered"):
         assert words in text, words
+    assert "triage nurse open" not in text
+    assert (
+        "triage nurse open the-code" in printed(log, Ending(call_id="call-1", verified="3 records", code="the-code"))[1]
+    )
 
 
 def test_the_lines_allowance_is_added_to_what_the_caller_hears_only(log: CallLog) -> None:

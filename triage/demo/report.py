@@ -30,6 +30,8 @@ class Ending:
     """Why verification failed, one line."""
     interrupted: bool = False
     """Ctrl-C ended it: expectations are not compared."""
+    code: str = ""
+    """Opens the nurse's packet; empty when none lies on the shelf."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,8 @@ def print_report(console: Console, scenario: Scenario, log: CallLog, ending: End
     console.print(Text("files", style="bold"))
     for name, path in ending.files.items():
         console.print(Text(f"  {name:<10}{path}"), soft_wrap=True)
+    if ending.code:
+        console.print(Text(f"  read the nurse's packet: triage nurse open {ending.code}", style="dim"), soft_wrap=True)
     console.print(Text(f"  hear or step through it again: triage replay {ending.call_id}", style="dim"), soft_wrap=True)
     return bool(ending.verified) and all(row.right for row in comparisons)
 

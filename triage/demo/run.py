@@ -269,6 +269,7 @@ def _told(stage: _Stage, finished: Finished, order: DemoOrder, settings: Setting
         verified=verified,
         verify_error=verify_error,
         interrupted=stage.interrupted,
+        code=stage.log.packets[-1].packet.code if stage.log.packets and stage.engines.post is not None else "",
     )
     allowance = settings.allowance_ms(stage.scenario.line.kind)
     right = print_report(console, stage.scenario, stage.log, ending, allowance_ms=allowance)
