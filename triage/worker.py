@@ -81,13 +81,16 @@ FAILURES = 3
 """So many processes in a row that could not be made ready: we are not well."""
 HAND_OVER = signal.SIGUSR2
 """Tells a call's process to bring its caller to a nurse."""
+CUT_AFTER_S = 12.0
+"""How long that may take before our part in the call is cut off and the record sealed, s. Nurse and caller who talk stay."""
 HAND_OVER_S = 14.0
-"""How long that may take before the call is cut, s; LiveKit itself gives it 15."""
+"""How long the worker waits for that, s; the library would give it 15."""
 REFILL_AFTER_S = 3.0
 """A process in the place of one that took a call is made after this, or when it is needed, s."""
 TRUNK_WITHIN_S = 3.0
 """livekit-server has told the nurse trunk within this, or the call does without, s."""
 RESCUE_WITHIN_S = 5.0
+"""livekit-server has sent another process to a caller within this, s."""
 NOBODY = "unregistered"
 """What the library calls a server that livekit-server does not know."""
 TRIES = 1_000_000
@@ -221,7 +224,7 @@ class _Rescues:
                 await client.agent_dispatch.create_dispatch(
                     api.CreateAgentDispatchRequest(agent_name=self._settings.line_agent, room=room, metadata=RESCUE)
                 )
-        except (api.ServerError, aiohttp.ClientError, TimeoutError) as error:
+        except Exception as error:  # whatever it is, it must not end the worker
             log.error("nobody could be sent to the caller of a process that died (%s)", type(error).__name__)
         finally:
             await client.aclose()
@@ -410,7 +413,14 @@ def _loaded(settings: Settings) -> Ready:
 async def entry(context: JobContext) -> None:
     """One job: one call."""
     ready: Ready = context.proc.userdata[READY]
-    asyncio.get_running_loop().add_signal_handler(HAND_OVER, ready.end)
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+
+    def end() -> None:
+        ready.end()
+        loop.call_later(CUT_AFTER_S, task.cancel)
+
+    loop.add_signal_handler(HAND_OVER, end)
     access = _Access(context, line_files.opened(ready.settings), ready.settings)
     place = Place(
         name=context.job.room.name,

@@ -19,6 +19,7 @@ from triage.bench.phones.baresip import PhoneSettings
 from triage.bench.phones.hearing import find, onset
 from triage.clips import ClipLibrary
 from triage.ports import RATE, Pcm
+from triage.worker import CUT_AFTER_S
 
 pytestmark = pytest.mark.skipif(baresip.missing() is not None, reason=str(baresip.missing()))
 
@@ -231,9 +232,10 @@ async def test_the_end_of_the_worker_lets_a_call_end_and_then_brings_a_nurse(lin
         await asyncio.sleep(line.settings.worker_drain_s / 2)
         assert len([m for m in line.network.messages() if m.method == "BYE" and m.sent_s > line.since() - 1]) == 0
         await until(lambda: "nurses take over" in line.log("worker"), limit_s=line.settings.worker_drain_s + 2)
-        await asyncio.sleep(1.0)
+        record = await line.record(limit_s=CUT_AFTER_S + 10)
         await phone.command("hangup")
-        record = await line.record()
+    (end,) = [payload for payload in record.payloads("call") if "outcome" in payload]
+    assert end["broken_off"], "nobody came, and the worker had to go"
     reasons = {effect.get("reason") for p in record.payloads("step") for effect in p["effects"]}
     assert "stage_failed" in reasons
     await until(lambda: not psutil.pid_exists(worker.pid) or worker.status() == psutil.STATUS_ZOMBIE, limit_s=20)
