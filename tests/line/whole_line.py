@@ -189,6 +189,10 @@ class WholeLine:
         ours, theirs = self.ports_of(caller, since_s=since_s, line=line)
         return heard(self.network.packets(theirs, ours), sent=True) if to_line else heard(self.network.packets(ours, theirs))  # fmt: skip
 
+    def heard_between(self, source: int, target: int, *, since_s: float = 0.0) -> Heard:
+        """What one phone heard of another, both by SIP port."""
+        return self.audio(target, since_s=since_s, line=source)
+
     def ports_of(self, caller: int, *, since_s: float = 0.0, line: int = 0) -> tuple[int, int]:
         """Audio ports (the line's, the phone's) of the last call of a phone since."""
         line = line or self.port
