@@ -327,7 +327,7 @@ def documented() -> list[tuple[str, str, str]]:
             default = "per region"
         elif isinstance(default, tuple):
             default = ", ".join(default)
-        elif default is None:
+        elif default is None or (default == "" and field.default_factory is None):
             default = "none"
         elif isinstance(default, bool):
             default = str(default).lower()
