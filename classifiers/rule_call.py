@@ -24,6 +24,14 @@ DECADES = (40, 100)
 """Years as people shorten them: "in ninety-eight"."""
 _DOUBT = frozenset(("hypothetical", "gone", "chronic"))
 """What leaves a finding doubtful rather than denied."""
+_SHORT_ANSWER = 9
+"""Up to so many words an answer that is neither yes nor no is a way round one."""
+_HARM = frozenset(("self_harm", "attempt", "violence"))
+"""Asked after these, only a no is a no."""
+_FUNCTIONS = frozenset(
+    ("infant_danger", "new_confusion", "unsafe", "limb_danger", "pregnancy_danger", "cannot_swallow")
+)
+"""Asked whether these are well, only a yes is a yes."""
 _OF_TESTS = frozenset(("glucose",))
 """Measures whose word also names a test or a supply."""
 _OTHERS = frozenset(("other",))
@@ -86,6 +94,8 @@ class Asked:
     """The words of an open question ("where is the pain"), which its answer completes."""
     since: bool = False
     """Whether it takes the finding for granted ("when did it start")."""
+    closed: bool = False
+    """Whether it wants a yes or a no."""
     family: bool = False
     """Whether it asks after relatives, so that what is told is not the patient's."""
 
@@ -226,7 +236,15 @@ class RuleCall:
             self._rules.cues[m.name]["kind"] == "asks_open" and m.first <= 1 for m in matches if m.name[0] == "!"
         )
         opening = tokens[-_OPENING:] if is_open else ()
-        return Asked(kept, frozenset(measures), tuple(qualifiers), tuple(opening), "asks_since" in kinds, "asks_family" in kinds)
+        return Asked(
+            kept,
+            frozenset(measures),
+            tuple(qualifiers),
+            tuple(opening),
+            "asks_since" in kinds,
+            _closed(tokens),
+            "asks_family" in kinds,
+        )
 
     def _widest_asks(self, matches: Sequence[Match]) -> list[Match]:
         """Without the questions that are only part of a longer one: "is he breathing" in "is he breathing faster"."""
@@ -253,6 +271,8 @@ class RuleCall:
                 after = tokens[span.last].text if span.last < len(tokens) else ""
                 if kind == "affirm" and after in ("not", "no") and not tokens[span.last].after_break:
                     continue  # "definitely not"
+                if kind == "refuse" and after in _NO_TROUBLE:
+                    continue  # "yes, no problem"
                 if hard < _ANSWER_WORDS and (ends or not row.get("whole") or tokens[span.last].text in _GOING_ON):
                     kept.append(span)
             return kept
@@ -308,6 +328,9 @@ class RuleCall:
         if any(sum(not t.soft for t in tokens[: span.first]) <= 1 for span, _ in context.kinds.get("usual", ())):
             return []
         if said is None and hedge is None:
+            dodged = self._dodged(tokens, context, asked)
+            if dodged:
+                return self._dodging(text, tokens, dodged, {h.code for h in heard}, turn, offset)
             times = context.kinds.get("now", []) + context.kinds.get("numbered", [])
             if not asked.since or not times or context.kinds.get("past") or context.kinds.get("gone"):
                 return []
@@ -336,6 +359,32 @@ class RuleCall:
             if flag.level.urgent:
                 candidates.append(Candidate(flag.level, flag.category, f"answer:{code}", where))
         return candidates
+
+    @staticmethod
+    def _dodged(tokens: Sequence[Token], context: Context, asked: Asked) -> list[str]:
+        """Findings that a short answer leaves open though a plain yes (or, of harm, a plain no) was to be had."""
+        kinds = context.kinds
+        hard = sum(not token.soft for token in tokens)
+        if not asked.closed or not 1 < hard <= _SHORT_ANSWER:
+            return []
+        if any(kinds.get(kind) for kind in ("reassure", "evasive", "refuse", "usual", "negate", "other")):
+            return []
+        return [code for code, yes in asked.findings if (code in _HARM if yes else code in _FUNCTIONS)]
+
+    def _dodging(
+        self, text: str, tokens: Sequence[Token], codes: Sequence[str], heard: set[str], turn: int, offset: int
+    ) -> list[Candidate]:
+        """What such an answer is taken for."""
+        span = (offset, len(tokens) + offset)
+        found = []
+        for code in codes:
+            flag = self._rules.flags.get(code)
+            if flag is None or code in heard:
+                continue
+            self._note(code, "present", text, turn, span)
+            if flag.level.urgent:
+                found.append(Candidate(Level.NURSE_NOW, flag.category, f"dodged:{code}", span))
+        return found
 
     def _completed(
         self, text: str, tokens: Sequence[Token], context: Context, asked: Asked, turn: int, offset: int
@@ -500,8 +549,43 @@ def _spelled(tokens: Sequence[Token]) -> list[Match]:
 
 
 _SECOND_NO = frozenset(("no", "nope", "nah", "not", "never"))
+_CLOSED = frozenset(
+    [
+        "is",
+        "are",
+        "was",
+        "were",
+        "does",
+        "do",
+        "did",
+        "can",
+        "could",
+        "has",
+        "have",
+        "had",
+        "will",
+        "would",
+        "any",
+        "able",
+        "still",
+        "esta",
+        "estan",
+        "puede",
+        "tiene",
+        "ha",
+    ]
+)
+"""First words of a question that wants a yes or a no."""
+
+
+def _closed(tokens: Sequence[Token]) -> bool:
+    """Whether a question opens so, be it after an "and" or an "okay"."""
+    return any(token.text in _CLOSED for token in [t for t in tokens if not t.soft][:2])
+
+
 _WHEN = frozenset(("when", "cuando"))
 """A question for a time has no dangerous no."""
+_NO_TROUBLE = frozenset(("problem", "problems", "trouble", "issues", "worries", "bother"))
 _GOING_ON = frozenset(("and", "but", "y", "pero", "because", "since", "when", "on", "in", "of", "yes", "if", "after"))
 _TURNING = frozenset(("but", "well", "actually", "except", "though", "pero", "bueno", "maybe", "now"))
 
