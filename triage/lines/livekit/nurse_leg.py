@@ -204,7 +204,7 @@ class NurseLeg:
         if not self._present():
             return
         if self.stage in (Stage.RINGING, Stage.HELD):
-            self._around.tasks.start(self._separate(), "hold")
+            self._around.tasks.start(self._separate_twice(), "hold")
         elif self.stage is Stage.BRIDGED:  # one of the two came back with a new track
             self._around.tasks.start(self._bridge(), "bridge")
 
@@ -275,6 +275,12 @@ class NurseLeg:
         async with self._turn:
             if self.stage is Stage.RINGING:
                 await self._ask(self._around.signalling.may_hear(self.identity, False))
+        await self._separate_twice()
+
+    async def _separate_twice(self) -> None:
+        """Now, and once more when who has just come has asked to hear everybody."""
+        await self._separate()
+        await asyncio.sleep(SETTLE_S)
         await self._separate()
 
     async def _separate(self) -> None:
@@ -284,9 +290,7 @@ class NurseLeg:
                 await self._subscribe(self._others(), False)
 
     async def _hold(self) -> None:
-        await self._separate()
-        await asyncio.sleep(SETTLE_S)
-        await self._separate()
+        await self._separate_twice()
         opened = False
         while self.stage is Stage.HELD:
             if not opened:
