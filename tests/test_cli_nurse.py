@@ -89,6 +89,12 @@ def test_a_wrong_or_expired_code_is_one_line(
     assert triage("nurse", "open", "old")[0] == 2
 
 
+def test_what_a_terminal_makes_of_a_paste_is_no_crash(triage: Triage) -> None:
+    assert triage("nurse", "open", "\udcff\udc80")[0] == 2
+    code, out, err = triage("nurse", "open", f" {PACKET.code}\n", "--who", "an\x1b[2Ja\udcff" + "a" * 200)
+    assert code == 0 and "CLAIMED BY AN [2JA" in out and err == ""
+
+
 def test_without_the_readers_key_nothing_opens(triage: Triage, folder: AuditFolder) -> None:
     os.remove(folder.keys / "reader.private")
     code, out, err = triage("nurse", "open", PACKET.code)

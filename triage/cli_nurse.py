@@ -23,6 +23,7 @@ Who = Annotated[str, typer.Option("--who", help="Who you are, when it is not you
 PARTS = ("situation", "background", "assessment", "recommendation")
 WIDE = 100
 """Columns a packet takes at most: longer lines are not read in ten seconds."""
+LONGEST_NAME = 80
 PURPOSE = "call-back"
 """Why a caller's number is looked up."""
 NS = 1_000_000_000
@@ -44,7 +45,15 @@ def open_packet(
     with opened(context, data) as (folder, store):
         private, now_ns = folder.keyring().checked().private_key(), wall_now_ns()
         try:
-            claimed = claim(shelf_of(settings), private, store, code, who=who or login(), purpose=purpose, at_ns=now_ns)
+            claimed = claim(
+                shelf_of(settings),
+                private,
+                store,
+                code.strip(),
+                who=_name(who),
+                purpose=_printable(purpose),
+                at_ns=now_ns,
+            )
         except Refused as error:
             kept = f"packets are kept for {settings.nurse_packet_h:g} h"
             raise UsageError(f"{error.code}: check the code ({kept})") from error
@@ -69,7 +78,7 @@ def callbacks(
     if look_up and done:
         raise UsageError("--open and --done do not go together: first ring, then strike off")
     with opened(context, data) as (folder, store):
-        outbox, name, now_ns = Outbox(store), who or login(), wall_now_ns()
+        outbox, name, now_ns = Outbox(store), _name(who), wall_now_ns()
         if done:
             task = find(outbox, done)
             rung_back(store, task, who=name, purpose=PURPOSE, at_ns=now_ns)
@@ -184,6 +193,11 @@ def _span(ns: int) -> str:
 
 def _utc(at_ns: int) -> str:
     return f"{datetime.fromtimestamp(at_ns // NS, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _name(who: str) -> str:
+    """Whoever is at the terminal, as they say or as the system knows them."""
+    return _printable(who).strip()[:LONGEST_NAME] or login()
 
 
 def _printable(text: str) -> str:

@@ -1,5 +1,7 @@
 """Promise: who opened a packet is durable before it shows, the first claim holds, and a call-back's number lies in the record only."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +18,7 @@ from tests.handoff.test_desk import PACKET
 from tests.handoff.test_shelf import PRIVATE, shelf
 from triage.demo.patient import Cue
 from triage.errors import Refused, UsageError
-from triage.handoff.claims import Numbers, claim, find, numbers_of, rung_back
+from triage.handoff.claims import Claimed, Numbers, claim, find, numbers_of, rung_back
 from triage.lines.nurse_phones import Behaviour, NursePhone
 
 NUMBER = "+15550147788"
@@ -65,6 +67,23 @@ def test_a_renewed_packet_is_what_the_next_claim_shows(tmp_path: Path, store: Sq
     for version in (1, 2):
         shelf(tmp_path).deliver(replace(PACKET, version=version), wall_ns=1)
     assert claim(shelf(tmp_path), PRIVATE, store, PACKET.code, who="ana", purpose="p", at_ns=5).packet.version == 2
+
+
+def test_of_two_at_the_same_moment_one_holds(tmp_path: Path, store: SqliteStore) -> None:
+    """The log puts them in order, and both see the same first one."""
+    for n in range(10):
+        code = f"code-{n}"
+        shelf(tmp_path).deliver(replace(PACKET, code=code, call_id=f"call-{n}"), wall_ns=1)
+        ready = threading.Barrier(4)
+
+        def claims(who: str, code: str = code, ready: threading.Barrier = ready) -> Claimed:
+            ready.wait(5)
+            return claim(shelf(tmp_path), PRIVATE, store, code, who=who, purpose="p", at_ns=5)
+
+        with ThreadPoolExecutor(4) as nurses:
+            given = list(nurses.map(claims, ("ana", "ben", "cleo", "dan")))
+        assert [c.holds for c in given].count(True) == 1 and len({c.first.who for c in given}) == 1
+    assert AccessLog(store).verify() == 40
 
 
 def test_what_cannot_be_recorded_is_not_shown(tmp_path: Path, store: SqliteStore) -> None:

@@ -114,7 +114,7 @@ class Shelf:
         return wiped
 
     def _place(self, code: str) -> Path:
-        return self._folder / f"{hashlib.sha256(code.encode()).hexdigest()[:32]}{SUFFIX}"
+        return self._folder / f"{hashlib.sha256(_bytes(code)).hexdigest()[:32]}{SUFFIX}"
 
     def _sealed(self, packet: Packet) -> bytes:
         assert self._public is not None  # `deliver` looked
@@ -127,7 +127,12 @@ class Shelf:
 
 def _info(code: str, clear: bytes) -> bytes:
     """What the seal is bound to beside the key: the code, and the clear header."""
-    return _TAG + hashlib.sha256(_TAG + code.encode()).digest() + clear
+    return _TAG + hashlib.sha256(_TAG + _bytes(code)).digest() + clear
+
+
+def _bytes(code: str) -> bytes:
+    """A code as typed, whatever the terminal made of it."""
+    return code.encode("utf-8", "surrogateescape")
 
 
 def _header(path: Path) -> dict[str, int] | None:
