@@ -1,5 +1,7 @@
 """Promise: slow turns, every slow hand-off, and a broken classifier or stage wake somebody, once per call."""
 
+from pathlib import Path
+
 import pytest
 
 from classifiers.assessment import Assessment
@@ -10,6 +12,7 @@ from fsm.call import Call
 from fsm.machine import Step
 from fsm.states import Reason, State
 from triage import watch
+from triage.latencies import ENOUGH, SharedWindow
 from triage.trace import Assessed, Measured, StepTaken
 
 
@@ -32,7 +35,7 @@ def test_a_slow_p95_is_paged_and_the_line_counts() -> None:
     for allowance, expected in ((0.0, []), (280.0, [watch.TURN_TAKING_P95])):
         paged: list[str] = []
         observe = watch.Watch().observer(paged.append, allowance_ms=allowance)
-        for _ in range(watch.ENOUGH):
+        for _ in range(ENOUGH):
             observe(took("turn_taking", 800.0))
         assert paged == expected
 
@@ -40,7 +43,7 @@ def test_a_slow_p95_is_paged_and_the_line_counts() -> None:
 def test_a_few_slow_turns_are_no_p95() -> None:
     paged: list[str] = []
     observe = watch.Watch().observer(paged.append)
-    for _ in range(watch.ENOUGH - 1):
+    for _ in range(ENOUGH - 1):
         observe(took("turn_taking", 5000.0))
     assert paged == []
 
@@ -56,6 +59,14 @@ def test_the_window_goes_over_calls_and_each_call_is_paged_once() -> None:
     assert [len(alarms) for _, alarms in paged] == [0, 1, 1, 1]
 
 
+def test_processes_that_share_windows_page_together(tmp_path: Path) -> None:
+    paged: list[str] = []
+    for _ in range(ENOUGH):  # as many processes, each with one call of one slow turn
+        watching = watch.Watch(SharedWindow(tmp_path / "turns"), SharedWindow(tmp_path / "handoffs"))
+        watching.observer(paged.append)(took("turn_taking", 1100.0))
+    assert paged == [watch.TURN_TAKING_P95]
+
+
 def test_every_single_slow_handoff_is_paged() -> None:
     paged: list[str] = []
     watching = watch.Watch()
@@ -67,7 +78,7 @@ def test_every_single_slow_handoff_is_paged() -> None:
 def test_handoffs_near_the_limit_are_paged_as_a_p95() -> None:
     paged: list[str] = []
     observe = watch.Watch().observer(paged.append)
-    for _ in range(watch.ENOUGH):
+    for _ in range(ENOUGH):
         observe(took("nurse_handoff", 2600.0))
     assert paged == [watch.NURSE_HANDOFF_P95]
 

@@ -1,17 +1,17 @@
 """Alarms that no single step can raise: slow turns, slow hand-offs, a slow or broken classifier, a lost stage.
 
-One `Watch` per process, its windows going over all calls; one `observer` per call. The latencies are those of `Measured`
+One `Watch` per process, its windows going over all calls (of all processes, where `latencies.SharedWindow`s are given);
+one `observer` per call. The latencies are those of `Measured`
 traces plus the allowance of the call's line. Each alarm is raised once per call and is the name of a runbook.
 """
 
-import math
-from collections import deque
 from collections.abc import Callable
 
 from classifiers.levels import Category
 from fsm import effects as fx
 from fsm.alarms import ALL as FROM_THE_MACHINE
 from fsm.states import Reason
+from triage.latencies import OwnWindow, Window
 from triage.trace import Assessed, Measured, Observer, StepTaken, Trace
 
 TURN_TAKING_P95 = "turn_taking_p95"
@@ -50,18 +50,15 @@ TURN_TAKING_MS = 1000.0
 HANDOFF_P95_MS = 2500.0
 HANDOFF_MS = 3000.0
 CLASSIFIER_US = 50_000
-WINDOW = 200
-"""Latencies kept."""
-ENOUGH = 20
-"""A p95 of fewer is one bad call, not an alarm."""
 
 
 class Watch:
-    """The windows of one process."""
+    """What one process watches."""
 
-    def __init__(self) -> None:
-        self._turns: deque[float] = deque(maxlen=WINDOW)
-        self._handoffs: deque[float] = deque(maxlen=WINDOW)
+    def __init__(self, turns: Window | None = None, handoffs: Window | None = None) -> None:
+        """`turns`, `handoffs`: windows of `turn_taking` and `nurse_handoff`; of this process where none are given."""
+        self._turns = turns or OwnWindow()
+        self._handoffs = handoffs or OwnWindow()
 
     def observer(self, page: Callable[[str], None], *, allowance_ms: float = 0.0) -> Observer:
         """Watch one call. `page` wakes somebody; `allowance_ms` is what the line adds."""
@@ -78,12 +75,11 @@ class Watch:
     def _alarms(self, trace: Trace, allowance_ms: float) -> list[str]:
         match trace:
             case Measured(name="turn_taking", ms=ms):
-                self._turns.append(ms + allowance_ms)
-                return [TURN_TAKING_P95] if _p95(self._turns) >= TURN_TAKING_MS else []
+                return [TURN_TAKING_P95] if self._turns.add(ms + allowance_ms) >= TURN_TAKING_MS else []
             case Measured(name="nurse_handoff", ms=ms):
-                self._handoffs.append(ms + allowance_ms)
                 slow = [NURSE_HANDOFF_SLOW] if ms + allowance_ms >= HANDOFF_MS else []
-                return slow + ([NURSE_HANDOFF_P95] if _p95(self._handoffs) >= HANDOFF_P95_MS else [])
+                late = self._handoffs.add(ms + allowance_ms) >= HANDOFF_P95_MS
+                return slow + ([NURSE_HANDOFF_P95] if late else [])
             case Assessed(assessment=verdict, took_us=took_us):
                 failed = [CLASSIFIER_FAILED] if verdict.category is Category.CLASSIFIER_FAILED else []
                 return failed + ([CLASSIFIER_SLOW] if took_us >= CLASSIFIER_US else [])
@@ -96,10 +92,3 @@ class Watch:
                 ]
             case _:
                 return []
-
-
-def _p95(window: deque[float]) -> float:
-    """Nearest rank; 0 while there are too few."""
-    if len(window) < ENOUGH:
-        return 0.0
-    return sorted(window)[math.ceil(0.95 * len(window)) - 1]

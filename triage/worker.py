@@ -46,6 +46,7 @@ from triage.config import Settings
 from triage.doctor import production_obstacles
 from triage.errors import SettingError, TriageError, Unavailable, UsageError
 from triage.handoff.desk import FileDesk
+from triage.latencies import SharedWindow
 from triage.lines.livekit.headers import caller_number
 from triage.lines.livekit.line import LiveKitLine
 from triage.lines.livekit.signalling import ServerSignalling
@@ -163,6 +164,8 @@ async def _greeted_by_server(line: Line) -> None:
 
 async def _serve(settings: Settings, line: Line) -> int:
     rooms_of(settings).forget(wall_ns=Clock().wall_ns())
+    for window in windows_of(settings):
+        window.shorten()
     psutil.cpu_percent()
     admission = Admission(
         settings, cpu=lambda: psutil.cpu_percent() / 100, free_bytes=lambda: psutil.virtual_memory().available
@@ -406,7 +409,14 @@ def _loaded(settings: Settings) -> Ready:
         desk=desk_of(settings),
         vad=SileroVoiceActivity.load(),
         tools=tools_of(settings),
-        watch=Watch(),
+        watch=Watch(*windows_of(settings)),
+    )
+
+
+def windows_of(settings: Settings) -> tuple[SharedWindow, SharedWindow]:
+    """Latencies of turns and of hand-offs, over all call processes of this data folder."""
+    return SharedWindow(settings.data_dir / "turn_taking.window"), SharedWindow(
+        settings.data_dir / "nurse_handoff.window"
     )
 
 
