@@ -4,6 +4,7 @@ The only place that opens streams and sources of the SDK. Settings as measured b
 through (the source has no queue of its own, so nothing waits where it cannot be taken back), RED and DTX off.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
@@ -13,6 +14,9 @@ import numpy as np
 
 from triage.errors import Unavailable
 from triage.ports import RATE, Pcm
+
+CLOSE_S = 1.0
+"""Taking a track back takes this at most."""
 
 
 class Mouth(Protocol):
@@ -106,6 +110,7 @@ class _RtcMouth:
         if self._closed:
             return
         self._closed = True
-        with suppress(Exception):  # a room that is gone has no track to take back
-            await self._room.local_participant.unpublish_track(self.sid)
+        with suppress(Exception):  # a room that is gone has no track to take back, and may not even say so
+            async with asyncio.timeout(CLOSE_S):
+                await self._room.local_participant.unpublish_track(self.sid)
         await self._source.aclose()
