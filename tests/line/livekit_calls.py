@@ -197,14 +197,16 @@ class LiveCallLeg:
         return began
 
     async def stop(self) -> None:
-        await self.line.close()
+        async with asyncio.timeout(20):  # a close that hangs is a failure with a place, not a test that never ends
+            await self.line.close()
         async with asyncio.timeout(5):
             await asyncio.gather(*self._readers)
         with suppress(Exception):
             await asyncio.wait_for(self.room.disconnect(), 3)
-        await self.signalling.close()
-        if self.phone is not None:
-            await self.phone.stop()
+        async with asyncio.timeout(10):
+            await self.signalling.close()
+            if self.phone is not None:
+                await self.phone.stop()
 
 
 class Telephony:
@@ -289,7 +291,8 @@ class Telephony:
             finally:
                 await leg.stop()
         finally:
-            await handset.stop()
+            async with asyncio.timeout(10):
+                await handset.stop()
 
     @asynccontextmanager
     async def ringing(self) -> AsyncIterator[tuple[LiveKitLine, "asyncio.Future[Any]"]]:
