@@ -49,7 +49,9 @@ _NEGATORS = frozenset(("no", "not", "never", "without", "sin", "nunca", "ni", "n
 _BARE_NO = frozenset(("no", "nope", "nah", "negative", "none"))
 _LONG_SO = 25
 """Tokens back that "it's how he's been for years" reaches."""
-_TAKING_BACK = frozenset(("but", "and", "then", "it", "that", "they", "has", "have", "had", "is", "all", "which"))
+_TAKING_BACK = frozenset(
+    ("but", "and", "then", "it", "that", "they", "has", "have", "had", "is", "all", "which", "was", "were", "this")
+)
 _REALLY = frozenset(("really", "particularly", "exactly"))
 _NAME_WORDS = 2
 """So many words before "Lane" or "Road" may be the name of it."""
@@ -259,6 +261,8 @@ class Context:
             found.add("chronic")
         if any(self._takes_back(span, last) for span, _ in self.kinds.get("gone", ())):
             found.add("passed")
+        if any(self._takes_back(span, last) for span, _ in self.kinds.get("past", ())):
+            found.add("past")
         if self._near("other", first, last) and not self._near("here", first, last):
             found.add("other")
         for span, _ in self.kinds.get("named", ()):
