@@ -73,7 +73,7 @@ def lived(name: str, **settings: str) -> Ran:
     """Run one scenario in virtual time."""
     console = Console(file=StringIO(), width=100)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(demo, "load_classifier", rules)  # the real one, read once
+        patch.setattr("triage.engines.load_classifier", rules)  # the real one, read once
         stage = demo._prepared(DemoOrder(scenario=name, fast=True), load(env=settings, data=scratch()), console)
     stage.log = log = Everything()
     left: list[str] = []
