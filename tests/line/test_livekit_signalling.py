@@ -173,6 +173,24 @@ async def test_a_trunk_that_is_not_there_is_a_fault_of_ours_and_not_of_the_call(
     assert told.value.kind is Fault.INVALID
 
 
+@pytest.mark.parametrize(
+    ("uri", "host"), [("sip:n@10.0.0.1:5090", "10.0.0.1:5090"), ("tel:+15550111", "10.0.0.9:5060")]
+)
+async def test_a_trunk_that_redis_has_forgotten_is_gone_past(uri: str, host: str) -> None:
+    said = []
+
+    def answer(_: str, raw: bytes) -> web.Response:
+        said.append(api.CreateSIPParticipantRequest.FromString(raw))
+        return failed("not_found", "trunk", 404) if said[-1].sip_trunk_id else done()
+
+    async with server(answer, nurse_trunk="ST_1", nurse_address="10.0.0.9:5060" if "tel" in uri else "") as asked:
+        await asked.dial(uri, "nurse_1", headers={"X-Triage-Packet": "K7"}, answer_within_s=3)
+        await asked.dial(uri, "nurse_2", headers={}, answer_within_s=3)
+    assert [request.sip_trunk_id for request in said] == ["ST_1", "", ""]
+    assert [request.trunk.hostname for request in said] == ["", host, host]
+    assert dict(said[1].headers) == {"X-Triage-Packet": "K7"}
+
+
 async def test_permission_to_hear_leaves_everything_else_as_it_was() -> None:
     said = []
 

@@ -126,8 +126,8 @@ class ServerSignalling:
         user, host = _parts(uri)
         if self._trunk and (not host or not self._address or host == self._address):
             through: dict[str, Any] = {"sip_trunk_id": self._trunk}
-        elif host:
-            through = {"trunk": api.SIPOutboundConfig(hostname=host), "sip_number": self._number}
+        elif host or self._address:
+            through = {"trunk": api.SIPOutboundConfig(hostname=host or self._address), "sip_number": self._number}
         else:
             raise SignallingError(Fault.INVALID)
         request = api.CreateSIPParticipantRequest(
@@ -144,8 +144,13 @@ class ServerSignalling:
         try:
             async with self._asked():
                 await self._service().sip.create_sip_participant(request, timeout=answer_within_s + LEEWAY_S)
-        except SignallingError as error:  # what is not there is our trunk
-            raise SignallingError(Fault.INVALID if error.kind is Fault.GONE else error.kind, error.sip_status) from None
+        except SignallingError as error:
+            if error.kind is not Fault.GONE:
+                raise
+            if not (self._trunk and (host or self._address)):
+                raise SignallingError(Fault.INVALID) from None
+            self._trunk = ""  # a Redis that came back empty knows it no more, and after provisioning it has another id
+            await self.dial(uri, identity, headers=headers, answer_within_s=answer_within_s)
 
     async def subscribe(self, identity: str, tracks: Sequence[str], on: bool) -> None:  # noqa: D102
         if not tracks:
