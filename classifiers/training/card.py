@@ -131,8 +131,7 @@ def write(examples: Sequence[Example], trained: Trained, model: UrgencyModel) ->
         "somebody else, supposed), classes of words shared by both languages and their pairs, pieces of words, and the "
         "question crossed with how the answer begins. Beside it a second one over plain words and pairs, small words "
         "too, weighed by how rare they are: it errs on other lines. What both say, each divided by its spread on "
-        f"held-out lines, is added. The highest window of {WINDOW} words decides, and pays for the number of windows it was "
-        "chosen from.",
+        f"held-out lines, is added. The highest window of {WINDOW} words decides, and pays for the length of the text.",
         "",
         f"Corpus: {len(lines):,} lines written by hand ({written_urgent:,} urgent), templates, and questions with "
         f"answers; {len(families):,} phrase families; {len(examples):,} examples with disfluent, misheard and longer "
@@ -150,7 +149,8 @@ def write(examples: Sequence[Example], trained: Trained, model: UrgencyModel) ->
         "in no part of it.",
         "",
         f"Threshold: least cost where a miss costs {fit.COST_OF_MISS} false alarms, but with at most "
-        f"{fit.ROUTINE_CAP:.1%} alarms on ordinary routine speech and {fit.ALIKE_CAP:.0%} on hard negatives, each "
+        f"{fit.ROUTINE_CAP:.1%} alarms on ordinary routine speech, {fit.TOLD_CAP:.1%} on harmless stories told at length "
+        f"and {fit.ALIKE_CAP:.0%} on hard negatives, each "
         f"with its copies. Bare answers to a question (six words or fewer) have a calibration and a threshold of their "
         f"own, with at most {fit.ANSWER_CAP:.0%} alarms on harmless ones. Chosen: urgent at {trained.thresholds[0]:g}, bare "
         f"answers at {trained.thresholds[1]:g}, emergency at {trained.thresholds[2]:g}. With "

@@ -34,6 +34,8 @@ COST_OF_MISS = 20
 ROUTINE_CAP = 0.01
 """At most this share of ordinary routine speech may alarm, misheard copies and longer turns counted, whatever the cost
 says: single lines as written then alarm well below it."""
+TOLD_CAP = 0.015
+"""At most this share of harmless stories told at length may alarm, their copies counted."""
 ALIKE_CAP = 0.04
 """At most this share of the hard negatives may alarm."""
 ANSWER_CAP = 0.01
@@ -41,7 +43,7 @@ ANSWER_CAP = 0.01
 EMERGENCY_CAP = 0.005
 """At most this share of harmless lines may be called emergency_now."""
 ALIKE = frozenset(
-    ["negated", "past", "longterm", "hypothetical", "other", "figurative", "names", "resolved", "scary_mild",
+    ["negated", "past", "longterm", "hypothetical", "other", "figurative", "names", "pets", "resolved", "scary_mild",
      "negtemplate", "hyptemplate", "othertemplate", "nametemplate"]
 )  # fmt: skip
 """Kinds of hard negatives; every other harmless line is ordinary routine speech."""
@@ -64,6 +66,8 @@ class Table:
     """One row a window, as a call would see it: what is scored."""
     owner: Ints
     """The example each window belongs to."""
+    words: Ints
+    """By example: how many words its text has."""
     names: list[str]
     squares: Floats
     """By column: the square of one sighting."""
@@ -116,6 +120,7 @@ def tabulate(examples: Sequence[Example], classes: features.WordClasses) -> Tabl
     return Table(
         whole=_matrix([rows[0] for rows in found], column),
         windows=_matrix([row for rows in found for row in rows[1:]], column),
+        words=np.array([len(features.words_of(e.text)) for e in examples]),
         owner=np.array([i for i, rows in enumerate(found) for _ in rows[1:]]),
         names=names,
         squares=np.array([SCALE[name[0]] ** 2 for name in names]),
@@ -184,12 +189,11 @@ def held_out_plain(table: Table, found: Plain, say: Callable[[str], None]) -> Fl
 
 
 def highest(table: Table, by_window: Floats) -> Floats:
-    """Raw score of every example: its highest window, less the price of many; NaN for test rows."""
+    """Raw score of every example: its highest window, less the price of its length; NaN for test rows."""
     scores = np.full(len(table.fold), -math.inf)
     known = np.flatnonzero(~np.isnan(by_window))
     np.maximum.at(scores, table.owner[known], by_window[known])
-    windows = np.bincount(table.owner, minlength=len(scores))
-    paid = scores - np.array([price(int(n)) for n in windows])
+    paid = scores - np.array([price(int(n)) for n in table.words])
     return np.where(table.fold >= 0, paid, math.nan)
 
 
@@ -253,6 +257,7 @@ def train(examples: Sequence[Example], classes: features.WordClasses, say: Calla
     say(f"{len(examples)} examples, {len(table.names)} features and {len(words.names)} plain ones seen")
     harmless = np.array([not e.line.urgent for e in examples])
     alike = np.array([e.line.kind in ALIKE for e in examples]) & harmless
+    told = np.array([e.line.kind == "told" for e in examples]) & harmless
     bare = np.array([is_bare(features.words_of(e.text), e.question) for e in examples])
     columns = common(table, np.flatnonzero(dev))
     whole = normed(table.whole, columns)
@@ -269,7 +274,7 @@ def train(examples: Sequence[Example], classes: features.WordClasses, say: Calla
     raw = highest(table, by_window / spreads[0] + by_plain / spreads[1])
     calibrated = np.full(len(raw), math.nan)
     for prefix, rows, caps in (
-        ("", dev & ~bare, [(harmless & ~alike, ROUTINE_CAP), (alike, ALIKE_CAP)]),
+        ("", dev & ~bare, [(harmless & ~alike, ROUTINE_CAP), (told, TOLD_CAP), (alike, ALIKE_CAP)]),
         ("bare_", dev & bare, [(harmless, ANSWER_CAP)]),
     ):
         calibrated[rows], found = _curve(

@@ -51,7 +51,7 @@ def test_the_first_head_in_the_file_says_what_was_fitted(few: list[Example], tra
         if e.question or len(words) > WINDOW:
             continue
         found = features.extract(words, features.marks_of(words), classes)
-        assert model._urgent.raw(*model._look((), model._known_places(found))) == pytest.approx(expected, abs=0.002)
+        assert model._urgent.raw(*model._look((), model._rows.places(found))) == pytest.approx(expected, abs=0.002)
         compared += 1
     assert compared > 300
 
@@ -75,7 +75,7 @@ def test_the_second_head_in_the_file_says_what_scikit_learn_says(few: list[Examp
         if len(words) <= WINDOW:
             answer = features.answer_of(words) if e.question else ""
             raw, _, _ = model._plain.score(
-                model._plain.known(features.plain(words, features.words_of(e.question), answer))
+                model._plain.rows.places(features.plain(words, features.words_of(e.question), answer))
             )
             assert raw == pytest.approx(expected, abs=0.06)
             compared += 1
@@ -86,8 +86,8 @@ def test_what_both_heads_say_is_added_by_their_spread(trained: Trained) -> None:
     model = UrgencyModel(trained.payload, trained.version, WordClasses.load())
     words = features.words_of("there is a weight on my chest and my arm has gone dead")
     found = features.extract(words, features.marks_of(words), model._classes)
-    first = model._urgent.raw(*model._look((), model._known_places(found)))
-    second, _, _ = model._plain.score(model._plain.known(features.plain(words)))
-    expected = model._urgent.probability(first * model._shares[0] + second * model._shares[1], 1)
+    first = model._urgent.raw(*model._look((), model._rows.places(found)))
+    second, _, _ = model._plain.score(model._plain.rows.places(features.plain(words)))
+    expected = model._urgent.probability(first * model._shares[0] + second * model._shares[1], len(words))
     verdict = model.judge("there is a weight on my chest and my arm has gone dead")
     assert verdict.score == pytest.approx(expected)

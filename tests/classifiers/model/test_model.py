@@ -17,7 +17,18 @@ from hypothesis import strategies as st
 
 from classifiers.features import Feature
 from classifiers.levels import Category
-from classifiers.model import MANIFEST_FILE, WEIGHTS_FILE, WINDOW, ModelFileError, Rows, UrgencyModel, feature_id
+from classifiers.model import (
+    FREE_WORDS,
+    MANIFEST_FILE,
+    PRICED_WORDS,
+    WEIGHTS_FILE,
+    WINDOW,
+    ModelFileError,
+    Rows,
+    UrgencyModel,
+    feature_id,
+    price,
+)
 
 MODEL = UrgencyModel.load()
 HOUSE = Path(__file__).resolve().parents[3]
@@ -78,6 +89,11 @@ def test_danger_deep_in_a_long_story_is_heard() -> None:
     danger = "there is a crushing pressure on my chest and i'm sweating and my left arm hurts"
     for before in (0, 1, 7, 40):
         assert MODEL.judge(FILLING * before + danger + " " + FILLING * 3).urgent
+
+
+def test_a_longer_text_pays_more_up_to_a_limit() -> None:
+    assert price(0) == price(FREE_WORDS) == 0 < price(FREE_WORDS + 1) < price(80) < price(PRICED_WORDS)
+    assert price(PRICED_WORDS) == price(4_000)
 
 
 def test_reasons_point_at_the_words() -> None:
@@ -181,7 +197,7 @@ def test_a_broken_second_head_is_refused(changes: dict[str, object]) -> None:
 def test_the_second_head_adds_what_its_words_weigh() -> None:
     head = MODEL._plain
     found = [Feature(f"u:{word}", at, at + 1) for at, word in enumerate(("he", "collapsed", "zzyzx", "he"))]
-    raw, seen, size = head.score(head.known(found))
+    raw, seen, size = head.score(head.rows.places(found))
     assert [name for _, name, _, _ in seen.values()] == ["u:he", "u:collapsed"]
     assert size == pytest.approx(sum((head.rarity[row] * head.rarity_scale) ** 2 for row in seen) ** 0.5)
     assert raw == pytest.approx(sum(head.weights[row] for row in seen) * head.scale / size + head.bias)
@@ -195,6 +211,13 @@ def test_every_number_is_found_in_its_row_and_no_other(numbers: set[int], other:
     rows = Rows(array("I", ordered))
     assert [rows.find(number) for number in ordered] == list(range(len(ordered)))
     assert (rows.find(other) >= 0) is (other in numbers)
+
+
+def test_many_are_found_as_one_by_one() -> None:
+    names = [f"{kind}:{word}" for kind in "wuc" for word in ("chest", "zzyzx", "breathe", "ñandú", "pain")]
+    rows = MODEL._rows
+    one_by_one = [(rows.find(feature_id(name)), name, 0, 1) for name in names]
+    assert rows.places(Feature(name, 0, 1) for name in names) == [place for place in one_by_one if place[0] >= 0] != []
 
 
 def test_the_loaded_model_takes_little_memory() -> None:
