@@ -278,6 +278,8 @@ class RuleCall:
             return kept
 
         yes, no = spans("affirm"), spans("refuse")
+        if _grunted_no(tokens):
+            return False, Span(0, 2)
         if not yes and not no:
             last = _last_word(tokens)
             return (True, Span(last, last + 1)) if last >= 0 and tokens[last].text in _CLOSING_YES else None
@@ -528,6 +530,12 @@ class RuleCall:
 
 _CLOSING_YES = frozenset(("yes", "yeah", "yep", "yup", "si"))
 """A yes that counts as the last word of an answer too: "my bottom lip, yeah"."""
+
+
+def _grunted_no(tokens: Sequence[Token]) -> bool:
+    """Whether an answer is "uh-uh", and not the "uh, uh" of somebody who looks for words."""
+    alone = len(tokens) == 2 or (len(tokens) > 2 and (tokens[2].after_break or tokens[2].after_comma))
+    return alone and [token.text for token in tokens[:2]] == ["uh", "uh"]
 
 
 def _last_word(tokens: Sequence[Token]) -> int:
