@@ -6,7 +6,7 @@ export PYTHON
 SCENARIO ?= whole_way
 ARGS ?=
 
-.PHONY: help demo test test-line check lint bench line train diagram lock clean
+.PHONY: help demo test test-line check lint bench bench-line line train diagram lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -41,6 +41,9 @@ lint: ## all of check but the tests
 bench: ## figures of speed, with n
 	@.ci/setup run
 	@$(PY) -m benchmarks $(ARGS)
+
+bench-line: line ## figures of the telephone line, with real phones: ten minutes on an idle machine
+	@.venv-line/bin/python -m benchmarks.line $(ARGS)
 
 train: ## fit the urgency model from the corpus in the repository; says whether the file changes
 	@.ci/setup dev

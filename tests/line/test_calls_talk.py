@@ -4,6 +4,7 @@ baresip over PCMU with a scripted recogniser, on the whole line; nobody answers 
 """
 
 import asyncio
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -113,3 +114,9 @@ async def test_a_caller_who_speaks_over_us_is_let_speak(line: WholeLine, tmp_pat
     assert cut["cut_off"] and len(str(cut["text"])) < len(str(cut["ordered"]))
     # and then we answer
     assert sound_s(heard.pcm[stopped + 2 * RATE :]) > 0.3
+
+
+def test_the_greeting_begins_within_300_ms_of_the_active_call(line: WholeLine) -> None:
+    """Of every call of this file, as the worker saw it; last, as it reads what the others left."""
+    began_ms = [int(ms) for ms in re.findall(r"first sound (\d+) ms after active", line.log("worker"))]
+    assert len(began_ms) >= 3 and max(began_ms) < 300
