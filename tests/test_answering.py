@@ -8,19 +8,23 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import fsm.events as ev
 from audit.folder import AuditFolder
 from audit.reader import OpenedRecord, Reader
 from audit.store import SqliteStore
 from tests.calls import leaves, rules, scratch
+from tests.lines.world import found
 from triage import answering, engines
 from triage.answering import CALLER_WITHIN_S, Place, Ready, carry, desk_of, rooms_of, script_of, tools_of
 from triage.bench.mark import MARK
+from triage.clips import ClipLibrary
 from triage.clock import Clock, run
 from triage.config import Settings, load
 from triage.demo.patient import Patient
@@ -28,9 +32,12 @@ from triage.errors import SettingError, TimedOut, Unavailable
 from triage.handoff.desk import FileDesk
 from triage.keeper import Keeper
 from triage.lines.simulated import SimulatedLine
+from triage.ports import RATE
+from triage.runtime import Runtime
 from triage.stages.silero import SileroVoiceActivity
 from triage.watch import Watch
 
+CLIPS = ClipLibrary.load("en", "us")
 NUMBER, IDENTITY = "+15557654321", "sip_5afca772560f2d44"
 NURSES = 'schema = 1\n[[target]]\nname = "queue"\nkind = "refer"\nuri = "sip:queue@nurses.example"\n'
 
@@ -60,9 +67,9 @@ class RingingLine(SimulatedLine):
             self.steps.append("connect")
             await super().connect()
 
-    async def close(self) -> None:
+    async def close(self, *, keep_caller: bool = False) -> None:
         self.closed += 1
-        await super().close()
+        await super().close(keep_caller=keep_caller)
 
 
 @dataclass
@@ -74,11 +81,12 @@ class World:
     participants: list[Participant] = field(default_factory=lambda: [Participant()])
     number: Callable[[], Awaitable[str]] | None = None
     enter: Callable[[], Awaitable[None]] | None = None
+    rescue: Callable[[], Awaitable[None]] | None = None
     breaks: Exception | None = None
     patience_s: float = 3.0
     connect: Callable[[RingingLine], Awaitable[None]] | None = None
     lines: list[RingingLine] = field(default_factory=list)
-    said: str = ""
+    rescues: int = 0
 
     def place(self, name: str = "call_+15550100_a") -> Place:
         async def line(identity: str, clock: Clock, desk: FileDesk) -> RingingLine:
@@ -96,8 +104,19 @@ class World:
             if self.enter:
                 await self.enter()
 
+        async def rescue() -> None:
+            self.rescues += 1
+            if self.rescue:
+                await self.rescue()
+
         return Place(
-            name=name, enter=enter, callers=lambda: self.participants, line=line, number=number, gone=lambda: False
+            name=name,
+            enter=enter,
+            callers=lambda: self.participants,
+            line=line,
+            number=number,
+            gone=lambda: False,
+            rescue=rescue,
         )
 
     def carry(self, name: str = "call_+15550100_a", **more: Any) -> str:
@@ -402,6 +421,113 @@ def test_what_breaks_after_the_answer_comes_out_as_it_is_and_frees_the_room(make
         world.carry()
     assert world.ready.live is None
     assert world.ready.rooms.enter("call_+15550100_a").visit == "again"
+
+
+def broken_after(monkeypatch: pytest.MonkeyPatch, seconds: float, *, bridged: int = 0) -> None:
+    """The runtime lets something escape so long after the answer."""
+
+    async def breaks(self: Runtime, connected: Callable[[], ev.CallConnected]) -> Any:
+        self.call = replace(self.call, handoff=replace(self.call.handoff, bridged=bridged))
+        await asyncio.sleep(seconds)
+        raise ExceptionGroup("tasks", [ZeroDivisionError()])
+
+    monkeypatch.setattr("triage.call.Runtime.run", breaks)
+
+
+def heard(line: RingingLine, prompt: str) -> bool:
+    return bool(found(CLIPS.clip(prompt).pcm, line.recording()[1]))
+
+
+@pytest.mark.parametrize("after_s", [0.4, 20.0])
+def test_the_caller_of_a_call_that_broke_hears_it_and_stands_for_whoever_comes(make: Callable[..., World], monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture, after_s: float) -> None:  # fmt: skip
+    world = make()
+    world.patience_s = 600.0
+    sealed = list[bool]()
+
+    async def rescue() -> None:
+        sealed.append(world.ready.live is not None and world.ready.live._segment.finished)
+        await asyncio.sleep(after_s)
+
+    async def job() -> None:
+        with pytest.raises(ExceptionGroup):
+            await carry(world.ready, world.place())
+        (line,) = world.lines
+        assert line.talking and not line.ours and line.closed
+        await asyncio.sleep(10)
+        assert line.talking, "nobody hung up"
+        assert heard(line, "apology") is (after_s > 5)
+        assert not heard(line, "goodbye")
+
+    broken_after(monkeypatch, 2.0)
+    world.rescue = rescue
+    run(job(), virtual=True)
+    assert world.rescues == 1 and sealed == [True], "the record first"
+    assert "broken off (ZeroDivisionError)" in log.text
+
+
+@pytest.mark.parametrize("why", ["nobody comes", "a bug", "we are the rescue"])
+def test_where_nobody_else_can_be_sent_the_number_is_said_and_then_hung_up(make: Callable[..., World], monkeypatch: pytest.MonkeyPatch, why: str) -> None:  # fmt: skip
+    world = make()
+    world.patience_s = 600.0
+
+    async def rescue() -> None:
+        await asyncio.sleep(8.0)
+        raise Unavailable("worker", "nobody came") if why == "nobody comes" else RuntimeError
+
+    broken_after(monkeypatch, 2.0)
+    world.rescue = rescue
+    with pytest.raises(ExceptionGroup):
+        world.carry(rescue=why == "we are the rescue")
+    (line,) = world.lines
+    (number,) = found(CLIPS.clip("greeting_number").pcm, line.recording()[1])
+    assert number / RATE < 2.0 + 8.0 + 0.1
+    assert heard(line, "goodbye") and not line.talking
+    assert world.rescues == (why != "we are the rescue")
+
+
+@pytest.mark.parametrize("comes", [True, False])
+def test_nurse_and_caller_who_talk_hear_nothing_of_a_call_that_broke(make: Callable[..., World], monkeypatch: pytest.MonkeyPatch, comes: bool) -> None:  # fmt: skip
+    world = make()
+    world.patience_s = 600.0
+
+    async def rescue() -> None:
+        await asyncio.sleep(6.0)
+        if not comes:
+            raise Unavailable("worker", "nobody came")
+
+    broken_after(monkeypatch, 2.0, bridged=1)
+    world.rescue = rescue
+    with pytest.raises(ExceptionGroup):
+        world.carry()
+    (line,) = world.lines
+    assert world.rescues == 1 and not np.any(line.recording()[1])
+
+
+def test_nobody_is_sent_for_a_caller_who_is_gone(make: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> None:
+    world = make()
+    broken_after(monkeypatch, 6.0)
+    with pytest.raises(ExceptionGroup):
+        world.carry()
+    assert world.rescues == 0 and world.lines[0].closed
+
+
+def test_a_line_that_breaks_too_is_closed_and_the_first_error_comes_out(make: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    world = make()
+    world.patience_s = 600.0
+
+    def breaks(*_: Any) -> None:
+        raise KeyError
+
+    async def rescue() -> None:
+        await asyncio.sleep(1)
+        raise Unavailable("worker", "nobody came")
+
+    broken_after(monkeypatch, 2.0)
+    world.rescue = rescue
+    monkeypatch.setattr(RingingLine, "send", breaks)
+    with pytest.raises(ExceptionGroup, match="tasks"):
+        world.carry()
+    assert world.lines[0].closed and not world.lines[0].talking
 
 
 def test_a_call_that_is_cut_off_is_sealed_and_summarised(make: Callable[..., World], log: pytest.LogCaptureFixture) -> None:  # fmt: skip

@@ -20,15 +20,17 @@ from typing import Any, Protocol
 from audit.folder import AuditFolder
 from fsm import events as ev
 from fsm.events import Rung
+from fsm.prompts import APOLOGY
 from fsm.states import Declared, Reason, RungKind
 from triage.bench.mark import is_marked
+from triage.bench.supervisor import leaf
 from triage.call import Engines, Equipment, LiveCall, new_call_id
 from triage.clock import Clock
 from triage.config import Settings
-from triage.errors import SettingError, StageError, StorageError
+from triage.errors import SettingError, StageError, StorageError, Unavailable
 from triage.handoff.desk import FileDesk, Target
 from triage.once import Entered, UsedRooms, Visit
-from triage.ports import Line, SpeechToText
+from triage.ports import FRAME, RATE, Line, Pcm, SpeechToText
 from triage.stages.pocketsphinx_stt import PocketsphinxSpeechToText
 from triage.stages.reciting_stt import RecitingSpeechToText, read_script
 from triage.stages.silero import SileroVoiceActivity
@@ -41,15 +43,23 @@ RESCUE = "rescue"
 CALLER_WITHIN_S = 10.0
 """Whoever rings is in the room within this, else nobody does, s."""
 LOOK_EVERY_S = 0.02
+HEARD_S = 0.2
+"""What was said last is on its way for so long beyond the line's own delay, s."""
 NUMBER_TRIES = 3
 NUMBER_PAUSE_S = 0.5
 IN_EARNEST = ("staging", "production")
+APOLOGIES = (APOLOGY,)
+LAST_WORDS = ("greeting_number", "goodbye")
+"""What a caller hears to whom nobody else can be sent, before we hang up: the emergency number, and how to reach a nurse."""
 
 log = logging.getLogger("triage.worker")
 
 
 class TelephoneLine(Line, Protocol):
     """A line whose call rings until somebody opens it."""
+
+    ours: bool
+    """The caller's leg is with us: nobody has hung up, nobody has taken it."""
 
     async def open(self) -> None:
         """Offer our voice to the caller, at which the SIP service answers."""
@@ -71,6 +81,8 @@ class Place:
     """The number that the network shows for this identity."""
     gone: Callable[[], bool]
     """We are out of the room."""
+    rescue: Callable[[], Awaitable[None]]
+    """Have another process sent here, and return when it is in the room. Raises Unavailable where none comes (seconds)."""
 
 
 @dataclass(slots=True)
@@ -155,7 +167,8 @@ def rooms_of(settings: Settings) -> UsedRooms:
 async def carry(ready: Ready, place: Place, *, rescue: bool = False) -> str:
     """Carry the call of this room to its end; returns how it went, in fixed wording.
 
-    `rescue`: we were sent because the process before us died. What breaks after the call was answered is raised.
+    `rescue`: we were sent because the process before us died, or its call broke. What breaks after the call was answered
+    is raised, when its record is sealed and its caller is with somebody else: another process, once, or the carrier.
     """
     clock = Clock()
     began_ns = clock.now_ns()
@@ -192,8 +205,10 @@ async def carry(ready: Ready, place: Place, *, rescue: bool = False) -> str:
                 try:
                     return (await call.live()).outcome
                 except BaseException as error:
-                    log.error("call %s: broken off (%s)", call.call_id, type(error).__name__)
+                    log.error("call %s: broken off (%s)", call.call_id, type(leaf(error)).__name__)
                     call.break_off()
+                    if isinstance(error, Exception):  # else the worker ends, and the line is closed
+                        await _hand_on(place, line, call, rescued=rescue)
                     raise
         finally:
             await stt.close()
@@ -228,6 +243,44 @@ async def _answered(place: Place, identity: str, ready: Ready, clock: Clock) -> 
         await line.close()
         raise
     return line
+
+
+async def _hand_on(place: Place, line: TelephoneLine, call: LiveCall, *, rescued: bool) -> None:
+    """The caller of a call that broke is not dropped: another process comes, once; else they hear where to turn. Never raises.
+
+    `rescued`: we are that other process.
+    """
+    clips, talking = call.engines.clips, bool(call.runtime.call.handoff.bridged)
+    apology, last_words = (
+        [] if talking else [clips.clip(name).pcm for name in names] for names in (APOLOGIES, LAST_WORDS)
+    )
+    try:
+        if not line.ours:
+            return
+        line.drop()
+        if rescued:
+            raise Unavailable("worker", "a rescue broke")
+        async with _beside(_told(line, apology)):
+            await place.rescue()
+        log.warning("call %s: another process has its caller", call.call_id)
+        await line.close(keep_caller=True)
+    except Exception as error:
+        log.error("call %s: nobody else comes to its caller (%s)", call.call_id, type(error).__name__)
+        line.drop()
+        await _told(line, last_words)
+    finally:
+        await line.close()
+
+
+async def _told(line: TelephoneLine, sounds: Sequence[Pcm]) -> None:
+    """Say something with nothing but the line, to its end. Never raises: what comes after it matters more."""
+    try:
+        for pcm in sounds:
+            for at in range(0, len(pcm), FRAME):
+                line.send(pcm[at : at + FRAME])
+            await asyncio.sleep((len(pcm) + line.playout_delay) / RATE + HEARD_S)
+    except Exception as error:
+        log.error("a caller cannot be told anything (%s)", type(error).__name__)
 
 
 def _call(

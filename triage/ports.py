@@ -116,8 +116,8 @@ class Line(Protocol):
         """End the caller's leg. Idempotent."""
         ...
 
-    async def close(self) -> None:
-        """Free everything; idempotent."""
+    async def close(self, *, keep_caller: bool = False) -> None:
+        """Free everything; idempotent. The caller's leg ends, unless it is kept for somebody who comes after us."""
         ...
 
 

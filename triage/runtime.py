@@ -4,14 +4,16 @@
   sample there is no queue and no await.
 - **Safety effects act at once.** Every other effect waits until the Step that ordered it is durable, at most
   `durable_wait_s`; then it goes on anyway (the spool has the Step).
-- An effect that breaks becomes `EffectFailed`. If `step` itself raises there is exactly one answer, `_last_ladder`: the
-  recorded apology, then every rung in turn, with no machine. A second failure ends the call's process.
+- An effect that breaks becomes `EffectFailed`. If `step` itself raises there is exactly one answer, `triage.last_ladder`:
+  the recorded apology, then every rung in turn, with no machine. A second failure ends the call's process, and not the
+  caller's leg: `run` raises, and whoever made the line decides who has the caller next.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from fsm import effects as fx
@@ -23,10 +25,11 @@ from triage.clips import ClipLibrary
 from triage.clock import Clock
 from triage.echo import EchoTap
 from triage.errors import StageError
+from triage.last_ladder import LastLadder
 from triage.line_events import event_of
 from triage.listening import Listening
 from triage.playout import Playout
-from triage.ports import Line, LineSignal, NurseDesk, Receipt
+from triage.ports import Line, LineSignal, NurseDesk, Receipt, SignalKind
 from triage.trace import Noted, Observer, Paged, StepTaken, Trace
 from triage.watch import INBOX_FULL, MACHINE_FAILED
 
@@ -137,7 +140,9 @@ class Runtime:
         self._later: asyncio.Queue[tuple[Receipt, fx.Effect]] = asyncio.Queue()
         self._group: asyncio.TaskGroup | None = None
         self._sealed = asyncio.Event()
-        self._last_resort = False
+        self._last: LastLadder | None = None
+        self._last_tasks: list[asyncio.Task[None]] = []
+        self._broken: Exception | None = None
         self._closing = False
         self.ended_ns = 0
         """When the caller had gone (or was gone from us); 0 while the call lives."""
@@ -168,15 +173,16 @@ class Runtime:
             self._stepping = False
 
     def _step(self, event: ev.Event) -> None:
-        if self._last_resort:
+        if self._last is not None:
             if isinstance(event, ev.HungUp):
                 self.spawn(self._close())
             return
         try:
-            decided = step(self.call, event)
+            self._decided(event, step(self.call, event))
         except Exception as error:
             self._start_last_ladder(error)
-            return
+
+    def _decided(self, event: ev.Event, decided: Step) -> None:
         self.call = decided.after
         if decided.after.phase is Phase.ENDED and not self.ended_ns:
             self.ended_ns = event.at_ns
@@ -328,9 +334,14 @@ class Runtime:
     # --- the loop
 
     async def run(self, connected: Callable[[], ev.CallConnected]) -> Call:
-        """Live through one call, from answering the line to the sealed record; returns the last state."""
+        """Live through one call, from answering the line to the sealed record; returns the last state, the line closed.
+
+        Raises:
+            Exception: it broke, the last ladder included. The line is left as it is, with the caller in it.
+        """
         rooms = self._rooms
         await rooms.line.connect()
+        broke = False
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
@@ -343,12 +354,19 @@ class Runtime:
                 ]
                 self.tell(connected())
                 await self._sealed.wait()
-                for task in work:
+                if self._broken is not None:
+                    raise self._broken
+                for task in (*work, *self._last_tasks):
                     task.cancel()
+        except Exception:
+            broke = True
+            self._let_nurses_go()
+            raise
         finally:
             for name in tuple(self._timers):
                 self._cancel_timer(name)
-            await rooms.line.close()
+            if not broke:
+                await rooms.line.close()
         return self.call
 
     async def _hear(self) -> None:
@@ -358,7 +376,10 @@ class Runtime:
     async def _follow_line(self) -> None:
         async for signal in self._rooms.line.signals():
             self._rooms.nursing.follow(signal, self.now_ns())
-            self.tell(event_of(signal, self.now_ns()))
+            if self._last is not None:
+                self._follow_last(self._last, signal)
+            else:
+                self.tell(event_of(signal, self.now_ns()))
 
     async def _carry_out_later(self) -> None:
         while True:
@@ -420,23 +441,65 @@ class Runtime:
     # --- when the machine itself breaks
 
     def _start_last_ladder(self, error: Exception) -> None:
-        """The one answer to a `step` that raises: apology, every rung, no machine. Raises when it breaks too."""
-        self._last_resort = True
+        """The one answer to a `step` that raises: apology, every rung, no machine. When that breaks too, `run` raises."""
+        if self._last is not None:
+            self._give_up(error)
+            return
         rooms = self._rooms
         rooms.record.note_error("step", type(error).__name__)
-        rooms.playout.flush(through=self.call.flushed)
-        apology = rooms.clips.clip("apology")
-        rooms.playout.append(1_000_000, apology.pcm, text=apology.text, words=apology.words, prompt=apology.id)
-        self.page(MACHINE_FAILED)
-        self.spawn(self._climb())
+        self._last = LastLadder(
+            rooms.line,
+            rooms.clips,
+            rungs=lambda: rooms.desk.ladder(urgent=True, media_during_refer=rooms.media_during_refer),
+            code=rooms.nursing.code,
+            say=self._say_clip,
+            silence=self._fall_silent,
+            bridged=self.call.handoff.bridged,
+        )
+        try:
+            rooms.playout.flush(through=self.call.flushed)
+            self._last.apologise()
+            self.page(MACHINE_FAILED)
+            self._last_tasks = [
+                self.spawn(self._unguarded(work)) for work in (self._last.climb(), self._last.say_number())
+            ]
+        except Exception as second:
+            self._give_up(second)
 
-    async def _climb(self) -> None:
-        attempt = 1_000_000
-        rooms = self._rooms
-        number = rooms.clips.clip("emergency_number")
-        while not self._sealed.is_set():
-            for rung in rooms.desk.ladder(urgent=True, media_during_refer=rooms.media_during_refer):
-                attempt += 1
-                rooms.line.transfer(attempt, rung, code=rooms.nursing.code, timeout_s=rung.answer_within_s + 1.0)
-                await asyncio.sleep(rung.answer_within_s + 1.0)
-                rooms.playout.append(attempt, number.pcm, text=number.text, words=number.words, prompt=number.id)
+    def _say_clip(self, playback: int, prompt: str) -> None:
+        clip = self._rooms.clips.clip(prompt)
+        self._rooms.playout.append(playback, clip.pcm, text=clip.text, words=clip.words, prompt=clip.id)
+
+    def _fall_silent(self) -> None:
+        self._rooms.listening.deaf = True
+        self._rooms.playout.flush(through=self.call.flushed)
+
+    def _follow_last(self, ladder: LastLadder, signal: LineSignal) -> None:
+        """What a nurse does without a machine to hear of it; the call as it ends says who had the caller."""
+        ladder.follow(signal)
+        handoff = replace(self.call.handoff, bridged=ladder.bridged, taken=ladder.taken)
+        self.call = replace(self.call, handoff=handoff)
+        if ladder.taken or signal.kind is SignalKind.HUNG_UP:
+            self.ended_ns = self.ended_ns or self.now_ns()
+            self.spawn(self._close())
+
+    def _let_nurses_go(self) -> None:
+        """Nobody in here can bring them to the caller any more; one who has them stays."""
+        handoff = self.call.handoff
+        last = self._last.attempts if self._last is not None else ()
+        for attempt in (*range(1, handoff.attempts + 1), *last):
+            if attempt != handoff.bridged:
+                with suppress(Exception):  # whatever broke may break this too
+                    self._rooms.line.release(attempt)
+
+    async def _unguarded(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception as error:
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        """The second failure: nothing in here can help the caller any more."""
+        self._rooms.record.note_error("last ladder", type(error).__name__)
+        self._broken = self._broken or error
+        self._sealed.set()

@@ -92,6 +92,9 @@ TRUNK_WITHIN_S = 3.0
 """livekit-server has told the nurse trunk within this, or the call does without, s."""
 RESCUE_WITHIN_S = 5.0
 """livekit-server has sent another process to a caller within this, s."""
+RESCUED_LOOK_S = 0.05
+RESCUED_WITHIN_S = 8.0
+"""The process that is sent to the caller of a call that broke is in the room within this, or it never comes, s."""
 NOBODY = "unregistered"
 """What the library calls a server that livekit-server does not know."""
 TRIES = 1_000_000
@@ -220,17 +223,22 @@ class _Rescues:
         self._group.create_task(self._send(info.job.room.name))
 
     async def _send(self, room: str) -> None:
-        access = self._line.access
-        client = api.LiveKitAPI(self._line.api_url, access.api_key, access.api_secret, failover=False)
         try:
-            async with asyncio.timeout(RESCUE_WITHIN_S):
-                await client.agent_dispatch.create_dispatch(
-                    api.CreateAgentDispatchRequest(agent_name=self._settings.line_agent, room=room, metadata=RESCUE)
-                )
+            await _send_rescue(self._line, self._settings, room)
         except Exception as error:  # whatever it is, it must not end the worker
             log.error("nobody could be sent to the caller of a process that died (%s)", type(error).__name__)
-        finally:
-            await client.aclose()
+
+
+async def _send_rescue(line: Line, settings: Settings, room: str) -> None:
+    """Have a process sent to the caller in this room. Raises what the library raises, TimeoutError among it."""
+    client = api.LiveKitAPI(line.api_url, line.access.api_key, line.access.api_secret, failover=False)
+    try:
+        async with asyncio.timeout(RESCUE_WITHIN_S):
+            await client.agent_dispatch.create_dispatch(
+                api.CreateAgentDispatchRequest(agent_name=settings.line_agent, room=room, metadata=RESCUE)
+            )
+    finally:
+        await client.aclose()
 
 
 @asynccontextmanager
@@ -439,6 +447,7 @@ async def entry(context: JobContext) -> None:
         line=access.line_to,
         number=lambda identity: caller_number(context.room, identity),
         gone=lambda: not context.room.isconnected(),
+        rescue=access.rescue,
     )
     try:
         await carry(ready, place, rescue=context.job.metadata == RESCUE)
@@ -488,8 +497,30 @@ class _Access:
             room.name,
             self._trunk,
             self._settings.line_nurse_address,
+            self._settings.line_number,
         )
         return LiveKitLine(room, caller, signalling=self._signalling, clock=clock, address_of=desk.uri)
+
+    async def rescue(self) -> None:
+        """Have another process sent to the caller, and wait until it is in the room.
+
+        Raises:
+            Unavailable: nobody could be asked, or none came.
+        """
+        room = self._context.room
+        agent = rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
+        before = set(room.remote_participants)
+        try:
+            async with asyncio.timeout(RESCUED_WITHIN_S):
+                await _send_rescue(self._line, self._settings, room.name)
+                while not any(  # noqa: ASYNC110 events would need a handler for a thing that happens once
+                    one.kind == agent for name, one in room.remote_participants.items() if name not in before
+                ):
+                    await asyncio.sleep(RESCUED_LOOK_S)
+        except TimeoutError:
+            raise Unavailable("worker", "nobody came") from None
+        except Exception as error:  # the library's own
+            raise Unavailable("worker", type(error).__name__) from None
 
     async def close(self) -> None:
         """Give up the connections to the server's API; the room is left by the job's end."""

@@ -193,6 +193,28 @@ class LineContract:
             await watched.read_frames()
             await watched.read_signals()
 
+    def caller_is_there(self, line: Line) -> bool:
+        """The caller has the phone at their ear, and their leg stands."""
+        raise NotImplementedError
+
+    @in_virtual_time
+    async def test_close_ends_the_callers_leg_unless_it_is_kept_for_somebody_else(self) -> None:
+        for keep in (False, True):
+            watched = Watched(self.make())
+            await self.up(watched.line)
+            await asyncio.sleep(0.5)
+            watched.transfer(1, RungKind.DIAL, "rings_out")
+            await asyncio.sleep(1)
+            await watched.line.close(keep_caller=keep)
+            async with asyncio.timeout(5):
+                await watched.read_frames()
+                await watched.read_signals()
+            await asyncio.sleep(30)
+            assert self.caller_is_there(watched.line) is keep
+            assert not keep or K.HUNG_UP not in [signal.kind for signal in watched.signals]
+            await watched.line.close()
+            assert self.caller_is_there(watched.line) is keep, "the first word counts"
+
     # --- REFER
 
     @in_virtual_time
@@ -326,6 +348,10 @@ class LineContract:
 class TestSimulatedLine(LineContract):
     def make(self, *, presses: bool = False, hangs_up_s: float | None = None) -> Line:
         return SimulatedLine(Clock(), _caller(presses, hangs_up_s), PHONES, **self.options())
+
+    def caller_is_there(self, line: Line) -> bool:
+        assert isinstance(line, SimulatedLine)
+        return line.talking
 
     def options(self) -> dict[str, Any]:
         return {}

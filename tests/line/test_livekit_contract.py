@@ -6,7 +6,7 @@ pytest.importorskip("livekit", reason="the telephone line's packages are not her
 
 from fsm.states import RungKind
 from tests.contracts.test_line import LineContract
-from tests.line.fake_rooms import Telephone, World
+from tests.line.fake_rooms import CALLER, Telephone, World
 from triage.lines.livekit.line import LiveKitLine
 from triage.ports import Line, SignalKind
 
@@ -35,6 +35,10 @@ class TestLiveKitLine(LineContract):
 
     def make(self, *, presses: bool = False, hangs_up_s: float | None = None) -> Line:
         return World(TELEPHONES, presses=presses, hangs_up_s=hangs_up_s).line
+
+    def caller_is_there(self, line: Line) -> bool:
+        assert isinstance(line, LiveKitLine)
+        return CALLER in line._room.remote_participants
 
     async def up(self, line: Line) -> None:
         assert isinstance(line, LiveKitLine)

@@ -442,10 +442,10 @@ def _wait_out(process: "psutil.Process") -> None:
         return
 
 
-def leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """What went wrong first, ours before anything else."""
-    ours = group.subgroup(TriageError)
-    first: BaseException = ours if ours is not None else group
+def leaf(raised: BaseException) -> BaseException:
+    """What went wrong first, ours before anything else; what is no group is itself."""
+    ours = raised.subgroup(TriageError) if isinstance(raised, BaseExceptionGroup) else None
+    first: BaseException = ours if ours is not None else raised
     while isinstance(first, BaseExceptionGroup):
         first = first.exceptions[0]
     return first

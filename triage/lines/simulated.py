@@ -154,9 +154,15 @@ class SimulatedLine:
             self._stop()
             self._leg_ended("own clock")
 
-    async def close(self) -> None:
-        """Free our side. A caller whom the carrier has taken goes on talking to the nurse (`over`)."""
-        await self.hang_up()
+    async def close(self, *, keep_caller: bool = False) -> None:
+        """Free our side. A caller whom the carrier has taken goes on talking to the nurse (`over`).
+
+        One who is kept goes on hearing silence until they hang up.
+        """
+        if not keep_caller:
+            await self.hang_up()
+        elif self.ours:
+            self._lose_leg()
         for leg in self._legs.values():
             if not leg.is_refer:
                 self._put_down(leg)

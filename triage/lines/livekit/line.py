@@ -216,14 +216,17 @@ class LiveKitLine:
             else:
                 return
 
-    async def close(self) -> None:
-        """Free everything, and put out whom nobody needs any more; idempotent, never raises."""
+    async def close(self, *, keep_caller: bool = False) -> None:
+        """Free everything, and put out whom nobody needs any more; idempotent, never raises.
+
+        A caller who is kept stands in the room, in silence, for whoever comes next.
+        """
         if self._closed:
             return
         self._closed = True
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_S):
-                await self._let_go()
+                await self._let_go(keep_caller=keep_caller)
         for name, handler in self._handlers.items():
             with suppress(Exception):
                 self._room.off(name, handler)
@@ -246,13 +249,13 @@ class LiveKitLine:
         except SignallingError as error:
             log.warning("a leg left behind could not be put out: %s", error.kind.value)
 
-    async def _let_go(self) -> None:
+    async def _let_go(self, *, keep_caller: bool) -> None:
         """End the legs that need us. Nurse and caller who talk to each other do not."""
         parting = [leg.parting for leg in self._legs.values() if leg.parting is not None]
         if parting:
             await asyncio.wait(parting, timeout=LAST_WORD_S)
         bridged = self._taken_before or any(leg.stage is Stage.BRIDGED for leg in self._legs.values())
-        work = [leg.leave() for leg in self._legs.values()] + ([] if bridged else [self.hang_up()])
+        work = [leg.leave() for leg in self._legs.values()] + ([] if bridged or keep_caller else [self.hang_up()])
         for gone in await asyncio.gather(*work, return_exceptions=True):
             if isinstance(gone, Exception):
                 log.error("line: closing broke: %s", type(gone).__name__)

@@ -1,0 +1,138 @@
+"""P2: a machine that breaks still brings a nurse, and a second failure leaves the caller's leg to somebody else, never to silence."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import fsm.effects as fx
+import fsm.events as ev
+import triage.runtime as runtime_module
+from fsm.call import Call
+from fsm.machine import Step
+from fsm.states import TimerName
+from tests.test_runtime import REFER, URGENT, Desk, World, live
+from triage.clock import run
+from triage.last_ladder import FIRST
+from triage.lines.nurse_phones import Behaviour, NursePhone
+
+
+def broken(call: Call, event: ev.Event) -> Step:
+    raise RuntimeError("a hole in the table")
+
+
+@pytest.fixture
+def hole(monkeypatch: pytest.MonkeyPatch) -> Callable[[World], None]:
+    """Break the machine of a world."""
+
+    def breaks(world: World) -> None:
+        monkeypatch.setattr(runtime_module, "step", broken)
+        world.runtime.tell(ev.WordsHeard(at_ns=world.clock.now_ns()))
+
+    return breaks
+
+
+def test_a_nurse_who_answers_is_told_accepts_and_gets_the_caller(hole: Callable[[World], None]) -> None:
+    async def story(world: World) -> None:
+        hole(world)
+        await asyncio.sleep(8)
+        (attempt,) = world.line.whispered(FIRST + 1)
+        assert attempt
+        assert world.runtime.call.handoff.bridged == FIRST + 1
+        heard = world.prompts()
+        await asyncio.sleep(25)
+        assert world.prompts() == heard, "the two are alone"
+
+    world = live(story, nurse=NursePhone())
+    assert world.prompts()[1:] == ["apology"]
+    assert world.sealed == 1
+
+
+def test_a_nurse_who_is_lost_is_followed_by_another(hole: Callable[[World], None]) -> None:
+    async def story(world: World) -> None:
+        hole(world)
+        await asyncio.sleep(12)
+
+    world = live(story, nurse=NursePhone(Behaviour.DROPS, drops_after_s=1.0))
+    assert world.prompts()[1:3] == ["apology", "reconnecting"]
+    assert world.line.code_sent(FIRST + 2) is not None
+
+
+def test_a_nurse_who_has_the_caller_keeps_them_in_peace(hole: Callable[[World], None]) -> None:
+    async def story(world: World) -> None:
+        world.runtime.tell(URGENT)
+        async with asyncio.timeout(30):
+            while not world.runtime.call.handoff.bridged:  # noqa: ASYNC110 virtual time
+                await asyncio.sleep(0.1)
+        hole(world)
+        heard = world.prompts()
+        await asyncio.sleep(30)
+        assert world.prompts() == heard
+        assert world.line.code_sent(FIRST + 1) is None
+
+    live(story, queue=NursePhone(Behaviour.BUSY), nurse=NursePhone())
+
+
+def test_voicemail_is_let_go_and_the_number_is_said_within_10_s_and_again(hole: Callable[[World], None]) -> None:
+    async def story(world: World) -> None:
+        hole(world)
+        await asyncio.sleep(45)
+
+    world = live(story, nurse=NursePhone(Behaviour.VOICEMAIL))
+    assert world.prompts()[1:5] == ["apology", "emergency_number", "emergency_number", "emergency_number"]
+    assert world.line.code_sent(FIRST + 2) is not None
+
+
+def test_a_caller_whom_the_carrier_takes_ends_the_call_as_transferred(hole: Callable[[World], None], monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    monkeypatch.setattr(Desk, "ladder", lambda *_, **__: (REFER,))
+
+    async def story(world: World) -> None:
+        hole(world)
+        await asyncio.sleep(6)
+        assert world.sealed == 1 and world.runtime.call.handoff.taken == FIRST + 1
+        world.patient.hung_up = True
+
+    live(story, queue=NursePhone())
+
+
+@pytest.mark.parametrize("where", ["ladder", "clip", "transfer"])
+def test_a_second_failure_comes_out_at_once_and_the_callers_leg_stands(monkeypatch: pytest.MonkeyPatch, where: str) -> None:  # fmt: skip
+    def breaks(*_: Any, **__: Any) -> Any:
+        raise ZeroDivisionError
+
+    async def main() -> None:
+        world = World({"nurse": NursePhone()})
+        running = asyncio.ensure_future(world.runtime.run(world.connected))
+        await asyncio.sleep(0.1)
+        if where == "ladder":
+            monkeypatch.setattr(Desk, "ladder", breaks)
+        elif where == "clip":
+            monkeypatch.setattr(runtime_module.Runtime, "_say_clip", breaks)
+        else:
+            monkeypatch.setattr(world.line, "transfer", breaks)
+        monkeypatch.setattr(runtime_module, "step", broken)
+        world.runtime._start_timer(fx.StartTimer(name=TimerName.CALLER_SILENCE, seconds=1.0, token=7))
+        with pytest.raises(ExceptionGroup) as raised:
+            async with asyncio.timeout(5):
+                await running
+        assert raised.group_contains(ZeroDivisionError)
+        assert world.line.ours and world.line.talking, "nobody hung up"
+        assert "last ladder ZeroDivisionError" in world.record.errors
+        await world.line.close()
+        left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        assert left == []
+
+    run(main(), virtual=True)
+
+
+def test_a_record_that_breaks_is_answered_like_a_machine_that_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(world: World) -> None:
+        def breaks(step: Step) -> Any:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(world.record, "step", breaks)
+        world.runtime.tell(ev.WordsHeard(at_ns=world.clock.now_ns()))
+        await asyncio.sleep(6)
+
+    assert "apology" in live(story, nurse=NursePhone(Behaviour.BUSY)).prompts()
