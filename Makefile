@@ -19,7 +19,8 @@ test: ## all tests
 	@.ci/setup dev
 	@$(PY) -m pytest $(ARGS)
 
-test-line: line ## the tests of the telephone line: real engines, real phones; none is skipped
+test-line: line ## types and tests of the telephone line: real engines, real phones; none is skipped
+	@.venv-line/bin/python -m mypy --no-error-summary
 	@.ci/phones
 	@TRIAGE_SKIPPING=none .venv-line/bin/python -m pytest tests/line $(ARGS)
 

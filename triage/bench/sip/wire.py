@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from typing import Any
 
 from sipmessage import URI, Address, Message
 from sipmessage import Request as ParsedRequest
@@ -214,7 +215,7 @@ def _checked(
     if not call_id or len(call_id) > 256 or not 0 <= sequence.sequence < 2**31:
         raise Malformed("bad Call-ID or CSeq")
     contacts = message.contact
-    common = {
+    common: dict[str, Any] = {
         "headers": headers,
         "via": tuple(hops),
         "from_": _party(message.from_address, headers["from"][0]),
