@@ -8,7 +8,7 @@
 4. Double negatives that affirm ("I can't say I don't") are cues of their own and close the negations in them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
@@ -55,6 +55,14 @@ _TAKING_BACK = frozenset(
 _REALLY = frozenset(("really", "particularly", "exactly"))
 _NAME_WORDS = 2
 """So many words before "Lane" or "Road" may be the name of it."""
+_TITLE_REACH = 2
+"""So many words may stand between a name and "Center", "clinic", "survivors"."""
+_NEAR_CAUSE = 30
+"""Tokens from a finding within which a cause that the caller names is its cause."""
+_NOT_IN_TITLE = frozenset((
+    "i", "my", "the", "in", "at", "on", "is", "has", "have", "was", "are", "it", "he", "she", "from", "to", "since",
+    "his", "her", "a", "an", "am", "we", "they", "you", "with", "of", "this", "not", "no", "but", "now", "when", "so",
+))  # fmt: skip
 _OVER = frozenset(("now", "today", "ahora", "ahorita"))
 """After "it is fine" these say that it was not: over, but not denied."""
 _AFTER_NAME = frozenset(
@@ -244,9 +252,45 @@ class Context:
         """Whether a name has ended before token `last`: a pronoun or "and" follows it."""
         return any(token.text in _AFTER_NAME for token in self._tokens[first:last])
 
-    def judge(self, first: int, last: int) -> frozenset[str]:
-        """What speaks against the finding over these tokens: negated, past, gone, passed, chronic, hypothetical, other."""
-        found: set[str] = set()
+    def _titled(self, first: int, last: int) -> bool:
+        """Whether the finding is only the beginning of a title: "Seizure and Sleep Center", "suicide mission"."""
+        if last - first > _NAME_WORDS:
+            return False
+        for span, _ in self.kinds.get("title", ()):
+            between = self._tokens[last : span.first]
+            if (
+                0 <= span.first - last <= _TITLE_REACH
+                and not self._tokens[span.first].after_break
+                and not self._tokens[span.first].after_comma
+                and not any(t.text in _NOT_IN_TITLE or t.after_break or t.after_comma for t in between)
+            ):
+                return True
+        return False
+
+    def _afterwards(self, first: int, last: int, code: str) -> Iterator[str]:
+        """What is said of the finding in a later breath: taken back, settled, explained, or in other hands."""
+        if any(span.first >= last for span, _ in self.kinds.get("taken_back", ())):
+            yield "taken_back"
+        recent = self._near("now", first, last)
+        for span, row in self.kinds.get("settled", ()):
+            concerns = span.first >= last and not recent and (not row.get("of") or code in row["of"].split())
+            if concerns and not any(again.first >= span.last for again, _ in self.kinds.get("returns", ())):
+                yield "settled"
+        for span, row in self.kinds.get("explained", ()):
+            away = max(span.first - last, first - span.last)
+            if code in row["of"].split() and away <= _NEAR_CAUSE and not (first <= span.first and span.last <= last):
+                yield "explained"
+        if any(span.first >= last for span, _ in self.kinds.get("in_care", ())):
+            segments = {self._segment[first], self._segment[last - 1]}
+            if not any(t.text in ("i", "me") and self._segment[at] in segments for at, t in enumerate(self._tokens)):
+                yield "other"
+
+    def judge(self, first: int, last: int, code: str = "") -> frozenset[str]:
+        """What speaks against the finding `code` over these tokens.
+
+        negated, past, gone, passed, chronic, hypothetical, other, taken_back, settled, explained.
+        """
+        found: set[str] = set(self._afterwards(first, last, code))
         if self._negated(first, last):
             found.add("negated")
         over = [span for span, _ in self.kinds.get("not_now", ())]
@@ -271,6 +315,8 @@ class Context:
             ) or (first < span.first and span.last < last <= span.last + 2):
                 found.add("other")
         if last - first <= _NAME_WORDS and any(span.first == last for span, _ in self.kinds.get("place", ())):
+            found.add("other")
+        if self._titled(first, last):
             found.add("other")
         for span, _ in self.kinds.get("pet", ()):
             if span.first < first and not any(

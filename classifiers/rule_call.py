@@ -37,6 +37,9 @@ _OF_TESTS = frozenset(("glucose",))
 _OTHERS = frozenset(("other",))
 _PASSED = frozenset(("passed",))
 """What takes back a mere fact, not a danger: "it bled a little but it stopped"."""
+_SETTLED = frozenset(("settled",))
+_NEVER_SETTLED = frozenset((Category.SELF_HARM, Category.VIOLENCE))
+"""That all is well now settles nothing of these."""
 _LONG_OVER = frozenset(("past", "chronic", "other"))
 """What takes the danger out of a yes: "yes, years ago", "yes, my neighbor"."""
 _YOUNG = frozenset(("infant", "very_young", "age_days"))
@@ -168,6 +171,8 @@ class RuleCall:
             flag = rules.flags[h.code]
             against = h.against | (_OTHERS if asked.family else frozenset())
             against = against - flag.counts - (_PASSED if flag.level.urgent else frozenset())
+            if "gone" in flag.counts or flag.category in _NEVER_SETTLED:
+                against -= _SETTLED
             span = (h.first + offset, h.last + offset)
             words = text[tokens[h.first].start : tokens[h.last - 1].end]
             if not against:
@@ -191,7 +196,8 @@ class RuleCall:
         for match in matches:
             if match.name not in self._rules.flags or context.shielded(match.first, match.last):
                 continue
-            heard = _Heard(match.name, match.first, match.last, context.judge(match.first, match.last))
+            against = context.judge(match.first, match.last, match.name)
+            heard = _Heard(match.name, match.first, match.last, against)
             known = found.get((match.name, match.first))
             if known is None or len(heard.against) < len(known.against):
                 found[match.name, match.first] = heard
