@@ -236,7 +236,8 @@ async def _answered(place: Place, identity: str, ready: Ready, clock: Clock) -> 
     try:
         await line.open()
         await line.connect()
-    except StageError:
+    except StageError as error:
+        log.info("the call was not to be had: %s", error)
         await line.close()
         return None
     except BaseException:

@@ -499,7 +499,15 @@ class _Access:
             self._settings.line_nurse_address,
             self._settings.line_number,
         )
-        return LiveKitLine(room, caller, signalling=self._signalling, clock=clock, address_of=desk.uri)
+        job = self._context.job
+        return LiveKitLine(
+            room,
+            caller,
+            signalling=self._signalling,
+            clock=clock,
+            address_of=desk.uri,
+            series=job.id[-6:] if job.metadata == RESCUE else "",
+        )
 
     async def rescue(self) -> None:
         """Have another process sent to the caller, and wait until it is in the room.

@@ -16,7 +16,6 @@ from tests.line.fake_rooms import CALLER, ROOM_CLOSED, TIMED_OUT, Telephone
 from triage.errors import TimedOut, Unavailable
 from triage.lines.livekit import line as lines
 from triage.lines.livekit.headers import PACKET_HEADER
-from triage.lines.livekit.line import LiveKitLine
 from triage.lines.livekit.nurse_leg import ACCEPTING_KEY
 from triage.lines.livekit.signalling import Fault, SignallingError
 from triage.ports import FRAME, LineSignal
@@ -217,24 +216,6 @@ async def test_who_comes_after_a_process_that_died_puts_out_what_it_left_behind(
         await call.line.open()
         await call.line.connect()
         assert set(call.room.remote_participants) == {CALLER}
-
-
-@virtual
-async def test_who_comes_after_a_process_that_died_leaves_nurse_and_caller_alone() -> None:
-    async with seen(nurse=Telephone(answers_s=0.3)) as call:
-        call.transfer(1, DIAL)
-        await call.until(K.ANSWERED)
-        call.line.bridge(1)
-        await asyncio.sleep(0.5)
-        world = call.world
-        heir = LiveKitLine(
-            call.room, CALLER, signalling=world, clock=world.clock, address_of=world.address_of, studio=world.studio
-        )
-        with pytest.raises(Unavailable, match="a nurse has the caller"):
-            await heir.open()
-        await heir.close()
-        await asyncio.sleep(1)
-        assert set(call.room.remote_participants) == {CALLER, NURSE} and call.world.requests("end_call") == []
 
 
 @virtual

@@ -16,6 +16,8 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from dataclasses import replace
+from secrets import token_hex
 from typing import Any
 
 from fsm.events import Rung
@@ -79,13 +81,15 @@ class LiveKitLine:
         clock: Clock,
         address_of: Callable[[str], str],
         studio: Studio | None = None,
+        series: str = "",
     ) -> None:
         """`room` is a connected rtc.Room, `caller` the identity of the caller's participant in it.
 
-        `address_of` gives the SIP or tel URI of a target of the nurse directory, or raises a TriageError.
+        `address_of` gives the SIP or tel URI of a target of the nurse directory, or raises a TriageError. `series` keeps
+        the legs that we dial apart from those of a process before us, whose end may still be on its way.
         """
         self._room, self._caller, self._signalling, self._clock = room, caller, signalling, clock
-        self._address_of = address_of
+        self._address_of, self._series = address_of, series
         self._studio: Studio = studio or RtcStudio(room)
         self._tasks = Tasks(self._broke)
         self._hearing = Hearing(clock)
@@ -102,7 +106,9 @@ class LiveKitLine:
         self._referring = False
         self._legs: dict[int, NurseLeg] = {}
         self._around = Around(room, self._studio, signalling, self._tasks, clock, self._report, self._permit)
-        self._closed = self._taken_before = False
+        self._closed = False
+        self._standing_by = False
+        """A nurse has the caller, whom somebody before us joined; we hear and say nothing."""
         self._cut_off = False
         """Our own room is being entered anew."""
         self.ours = True
@@ -116,18 +122,21 @@ class LiveKitLine:
     async def open(self) -> None:
         """Publish our voice for the caller alone; only then does the SIP service answer the call.
 
-        Legs that somebody before us dialled and left behind, ringing or held, are put out.
+        Legs that somebody before us dialled and left behind, ringing or held, are put out. Where a nurse has the caller
+        already, the two are left alone, unheard, for as long as she is there: this returns when the caller is alone.
 
         Raises:
-            Unavailable: the room does not take our voice, or a nurse has the caller already: those two are left alone.
+            Unavailable: the room does not take our voice, or a nurse had the caller until they hung up.
         """
-        others = tuple(self._room.remote_participants.values())
-        self._taken_before = any(BRIDGED in other.attributes for other in others)
-        if self._taken_before:
-            raise Unavailable("line", "a nurse has the caller")
+        others = [one for one in self._room.remote_participants.values() if one.identity.startswith(NURSE)]
+        if others:
+            self._series = self._series or token_hex(2)
         for other in others:
-            if other.identity.startswith(NURSE):
+            if BRIDGED not in other.attributes:
                 self._tasks.start(self._put_out(other.identity), "leg left behind")
+        for other in others:
+            if BRIDGED in other.attributes:
+                await self._until_alone(other)
         self._studio.permit({self._caller: None})
         self._mouth = await self._studio.publish("agent")
         self._permit()
@@ -143,6 +152,29 @@ class LiveKitLine:
                 self._on_track_subscribed(publication.track, publication, caller)
         # A caller in a browser has no telephone that is answered later.
         self._status(caller.attributes.get(STATUS, "" if caller.kind == SIP else ACTIVE))
+
+    async def _until_alone(self, nurse: Any) -> None:
+        """Stand by as the silent controller of a bridge that somebody else made, until one of the two is gone."""
+        log.warning("a nurse has the caller already: standing by")
+        self._standing_by = True
+        lost = asyncio.Event()
+        around = replace(self._around, report=lambda _: lost.set())
+        leg = self._legs[0] = NurseLeg(0, nurse.identity, "", "", "", 0.0, around)
+        leg.take_over()
+        if self._caller not in self._room.remote_participants:
+            self._leg_ended("carrier")
+        gone = [asyncio.ensure_future(event.wait()) for event in (lost, self._ended)]
+        try:
+            await asyncio.wait(gone, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for waiting in gone:
+                waiting.cancel()
+        if not self.ours:
+            leg.release()
+            raise Unavailable("line", "a nurse had the caller to the end")
+        log.warning("the nurse is gone: the caller is ours")
+        del self._legs[0]
+        self._standing_by = False
 
     async def connect(self) -> None:
         """Wait until the call is answered; position 0 is then. After `open`.
@@ -254,7 +286,7 @@ class LiveKitLine:
         parting = [leg.parting for leg in self._legs.values() if leg.parting is not None]
         if parting:
             await asyncio.wait(parting, timeout=LAST_WORD_S)
-        bridged = self._taken_before or any(leg.stage is Stage.BRIDGED for leg in self._legs.values())
+        bridged = any(leg.stage is Stage.BRIDGED for leg in self._legs.values())
         work = [leg.leave() for leg in self._legs.values()] + ([] if bridged or keep_caller else [self.hang_up()])
         for gone in await asyncio.gather(*work, return_exceptions=True):
             if isinstance(gone, Exception):
@@ -278,7 +310,8 @@ class LiveKitLine:
         elif not self.ours:
             self._refuse(attempt, GONE)
         elif rung.kind is RungKind.DIAL:
-            leg = self._legs[attempt] = NurseLeg(attempt, rung.target, uri, code, timeout_s, self._around)
+            identity = f"{NURSE}{attempt}_{self._series}".rstrip("_")
+            leg = self._legs[attempt] = NurseLeg(attempt, identity, rung.target, uri, code, timeout_s, self._around)
             leg.start()
         elif self._referring:
             self._signal(LineSignal(SignalKind.PENDING, attempt, source="own clock"))
@@ -380,14 +413,14 @@ class LiveKitLine:
             leg.follow(changed[STATUS])
 
     def _on_track_published(self, publication: Any, participant: Any) -> None:
-        wanted = participant.identity == self._caller
+        wanted = participant.identity == self._caller and not self._standing_by
         if bool(publication.subscribed) is not wanted:
             publication.set_subscribed(wanted)
         for leg in self._legs.values():
             leg.published()
 
     def _on_track_subscribed(self, track: Any, publication: Any, participant: Any) -> None:
-        if participant.identity != self._caller:
+        if participant.identity != self._caller or self._standing_by:
             publication.set_subscribed(False)
             return
         if self._listener is not None:

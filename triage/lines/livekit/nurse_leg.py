@@ -72,8 +72,10 @@ class Around:
 class NurseLeg:
     """One attempt to get a nurse on the line by dialling."""
 
-    def __init__(self, attempt: int, target: str, uri: str, code: str, timeout_s: float, around: Around) -> None:
-        self.attempt, self.identity = attempt, f"{NURSE}{attempt}"
+    def __init__(
+        self, attempt: int, identity: str, target: str, uri: str, code: str, timeout_s: float, around: Around
+    ) -> None:
+        self.attempt, self.identity = attempt, identity
         self.stage = Stage.RINGING
         self.parting: asyncio.Task[None] | None = None
         """Takes the leg off, with a last word to it."""
@@ -97,6 +99,12 @@ class NurseLeg:
         self._around.tasks.start(self._dial(), "nurse's telephone")
         self._around.tasks.start(self._prepare(), "whisper")
         self._timer = asyncio.get_running_loop().call_later(self._timeout_s, self._time_is_up)
+
+    def take_over(self) -> None:
+        """The leg was dialled and joined to the caller by somebody before us, who is gone: from now on it is followed."""
+        self.stage = Stage.BRIDGED
+        self._around.tasks.start(self._bridge(), "bridge")
+        self.follow(self._attributes().get(STATUS, ""))
 
     @property
     def answered(self) -> bool:

@@ -5,7 +5,7 @@ STATUS = "sip.callStatus"
 RINGING, ACTIVE, HANGUP = "ringing", "active", "hangup"
 """Values of it that matter here."""
 NURSE = "nurse_"
-"""Identities of the legs that we dial begin with this; the number of the attempt follows."""
+"""Identities of the legs that we dial begin with this; the number of the attempt follows, and the series where somebody was here before us."""
 BRIDGED = "triage.bridged"
 """Attribute that a nurse's leg gets from us when it talks to the caller; whoever enters the room then leaves them alone."""
 SIP, AGENT = 3, 4
