@@ -452,7 +452,7 @@ SETTINGS = {"worker_idle_processes": "2"}
 
 async def evening(parts: Sequence[str], *, beside: int, quick: bool, folder: Path) -> None:
     """Every part that was asked for."""
-    calls, loaded = (2, 0) if quick else (8, 5)
+    calls, loaded = (2, 0) if quick else (8, 4)
     lines: list[tuple[Ladder, dict[str, Kind]]] = [
         (Ladder([(QUEUE, "refer", 8)]), {"refer": refer, "barge": barge}),
         (Ladder([(NURSE_A, "dial", 8)]), {"dial": dial}),
@@ -473,8 +473,8 @@ async def evening(parts: Sequence[str], *, beside: int, quick: bool, folder: Pat
                         told(f"{name}, {beside} other calls", rows)
     if "many" in parts:
         with whole_line(folder / "many" / "line", Ladder([(QUEUE, "refer", 8)]), **SETTINGS) as line:
-            steps = (1, 2) if quick else (2, 4, 6, 8, 10, 12, 14)
-            told("many", await many(line, folder / "many", steps, 9.0 if quick else 12.0))
+            steps = (1, 2) if quick else (2, 4, 6, 8, 10, 12)
+            told("many", await many(line, folder / "many", steps, 9.0 if quick else 16.0))
 
 
 PARTS = ("refer", "barge", "dial", "many")
