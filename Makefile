@@ -20,9 +20,7 @@ test: ## all tests
 	@$(PY) -m pytest $(ARGS)
 
 test-line: line ## types and tests of the telephone line: real engines, real phones; none is skipped
-	@.venv-line/bin/python -m mypy --no-error-summary
-	@.ci/phones
-	@TRIAGE_SKIPPING=none .venv-line/bin/python -m pytest tests/line $(ARGS)
+	@.ci/test-line $(ARGS)
 
 line: ## what the telephone line needs: its packages, livekit-server, Redis
 	@.ci/setup line
