@@ -66,6 +66,37 @@ async def test_a_leg_that_asks_for_everybody_again_is_held_again() -> None:
         assert call.world.hears(NURSE) == {NURSE}
 
 
+@pytest.mark.parametrize("who", ["nurse", "caller", "both", "all"])
+@pytest.mark.parametrize("asks_after_s", [0.0, 0.03, 0.2, 0.6, 1.9, 3.4])
+@virtual
+async def test_a_held_nurse_and_a_caller_who_come_back_are_apart_at_once(who: str, asks_after_s: float) -> None:
+    """After a restart of livekit-server everybody enters anew, and asks to hear everybody some time after that."""
+    async with seen(nurse=Telephone(answers_s=0.3)) as call:
+        world, room = call.world, call.room
+        call.transfer(1, DIAL)
+        await call.until(K.ANSWERED)
+        await asyncio.sleep(2.3)
+        back = {"nurse": [NURSE], "caller": [CALLER]}.get(who, [NURSE, CALLER])
+        if who == "all":
+            room.emit("reconnecting")
+        for identity in back:
+            room.leave(identity, TIMED_OUT)
+        await asyncio.sleep(0.3)
+        for identity in back:
+            room.join(identity, "active")
+        if who == "all":
+            room.emit("reconnected")
+        leaked = 0
+        for now in range(8000):
+            if now == round(asks_after_s * 1000):
+                for identity in back:
+                    world.wished.setdefault(identity, set()).update(world._everybody(identity))
+            await asyncio.sleep(0.001)
+            leaked += NURSE in world.hears(CALLER) or CALLER in world.hears(NURSE)
+        assert leaked <= 60, leaked
+        assert call.of(1)[-1] == (K.ANSWERED, ""), "and she is held still"
+
+
 @virtual
 async def test_a_bridge_joins_the_two_and_ours_is_heard_by_the_caller_alone() -> None:
     async with seen(nurse=Telephone(answers_s=0.3, key_s=0.5)) as call:

@@ -377,6 +377,7 @@ class LiveKitLine:
             if self._return is not None:
                 self._return.cancel()
                 self._return = None
+            self._stir()
             self._status(participant.attributes.get(STATUS, ""))
         elif (leg := self._leg_of(participant)) is not None:
             leg.came()
@@ -453,6 +454,7 @@ class LiveKitLine:
     def _on_reconnected(self) -> None:
         self._cut_off = False
         self._permit()
+        self._stir()
 
     def _on_disconnected(self, *_: Any) -> None:
         if self.ours and not self._closed:
@@ -467,6 +469,10 @@ class LiveKitLine:
         if self._mouth is not None:
             ears = {leg.identity: leg.tracks for leg in self._legs.values() if not leg.settled and leg.tracks}
             self._studio.permit({self._caller: (self._mouth.sid,), **ears})
+
+    def _stir(self) -> None:
+        for leg in self._legs.values():
+            leg.stir()
 
     def _leg_of(self, participant: Any) -> NurseLeg | None:
         return next((leg for leg in self._legs.values() if leg.identity == participant.identity), None)

@@ -4,17 +4,18 @@ The SIP service lets a dialled telephone hear the whole room the moment it answe
 So the leg is made deaf by permission while it rings, and both sides lose their subscriptions to each other. After the
 answer it may hear again, when its own wish to hear everybody has been overridden, and what is left to it is a track of
 ours that nobody else may hear. The hold is put down anew every second, as a leg that reconnects asks for everybody
-again. A bridge is the two of them subscribed to each other; nothing of ours is part of it.
+again; more often while somebody comes back. A bridge is the two of them subscribed to each other; nothing of ours is part of it.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
-from triage.clock import Clock
+from triage.clock import NS, Clock
 from triage.errors import Unavailable
 from triage.lines.livekit.headers import PACKET_HEADER
 from triage.lines.livekit.outcomes import outcome_of
@@ -32,6 +33,9 @@ ACCEPTING_KEY = "1"
 SETTLE_S = 0.15
 """After its answer a leg asks to hear the room; by now it has."""
 HOLD_AGAIN_S = 1.0
+HOLD_HARD_S, HARD_FOR_S = 0.04, 4.0
+"""Who comes back into the room (after a server that restarted) asks to hear everybody at a moment that nobody is told: for
+so long after it the hold is put down anew at the shorter interval."""
 HEARD_WITHIN_S = 0.6
 """The whisper begins when the leg can hear it, or after this all the same."""
 TAIL_S = 0.25
@@ -88,6 +92,8 @@ class NurseLeg:
         self._can_hear = asyncio.Event()
         self._turn = asyncio.Lock()
         """Requests about who hears whom go one after the other, so that the last one stands."""
+        self._stirred = asyncio.Event()
+        self._hard_until_ns = 0
         self._dialling = False
         self._open = False
         self._timer: asyncio.TimerHandle | None = None
@@ -178,6 +184,8 @@ class NurseLeg:
             return
         if self.stage is Stage.RINGING:
             self._around.tasks.start(self._deafen(), "hold")
+        else:
+            self.stir()
         self.published()
         self.follow(self._attributes().get(STATUS, ""))
 
@@ -206,6 +214,11 @@ class NurseLeg:
         if self.stage is Stage.HELD and self._whispered and not self._accepted and key == ACCEPTING_KEY:
             self._accepted = True
             self._report(SignalKind.NURSE_KEY, key)
+
+    def stir(self) -> None:
+        """The nurse, the caller or we ourselves have come back into the room: hold her hard for a while."""
+        self._hard_until_ns = self._around.clock.now_ns() + round(HARD_FOR_S * NS)
+        self._stirred.set()
 
     def published(self) -> None:
         """Somebody in the room has a new track."""
@@ -303,7 +316,11 @@ class NurseLeg:
         while self.stage is Stage.HELD:
             if not opened:
                 opened = await self._open_ear()
-            await asyncio.sleep(HOLD_AGAIN_S)
+            hard = self._around.clock.now_ns() < self._hard_until_ns
+            with suppress(TimeoutError):
+                async with asyncio.timeout(HOLD_HARD_S if hard else HOLD_AGAIN_S):
+                    await self._stirred.wait()
+            self._stirred.clear()
             await self._separate()
 
     async def _open_ear(self) -> bool:
