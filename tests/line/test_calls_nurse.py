@@ -251,3 +251,7 @@ async def test_the_pair_goes_on_talking_when_the_agent_dies(line: WholeLine, tmp
         assert not line.network.messages(method="BYE", since_s=now.began_s)
         assert now.hears(now.nurse, CALLER_TONE, killed_s + 6.0) > 1.5
         assert now.hears(now.caller, NURSE_TONE, killed_s + 6.0) > 1.5
+        # and another process watches over them: a nurse who is lost now is followed by another
+        await now.nurse.command("hangup")
+        lost_s = line.since()
+        await until(lambda: bool(dialled(line, NURSE_A, lost_s) or dialled(line, NURSE_B, lost_s)), 6)
