@@ -55,6 +55,10 @@ _TAKING_BACK = frozenset(
 _REALLY = frozenset(("really", "particularly", "exactly"))
 _NAME_WORDS = 2
 """So many words before "Lane" or "Road" may be the name of it."""
+_LEAST_NAME = 4
+"""Letters of the shortest word that counts as written like a name."""
+_MOST_NAMES = 2
+"""One word in so many may be a name; a text with more writes every word so."""
 _TITLE_REACH = 2
 """So many words may stand between a name and "Center", "clinic", "survivors"."""
 _NEAR_CAUSE = 30
@@ -82,6 +86,18 @@ class Span:
         return self.first < last and first < self.last
 
 
+def written_names(text: str, tokens: Sequence[Token]) -> frozenset[int]:
+    """Tokens that the text writes as names: a capital first letter within a sentence, the others small.
+
+    None in a text that writes most words so.
+    """
+    words = [at for at, token in enumerate(tokens) if token.end - token.start >= _LEAST_NAME]
+    titled = [at for at in words if text[tokens[at].start : tokens[at].end].istitle()]
+    if len(titled) * _MOST_NAMES > len(words):
+        return frozenset()
+    return frozenset(at for at in titled if at and not tokens[at].after_break)
+
+
 class Context:
     """The cues of one text, ready to judge any finding in it."""
 
@@ -91,8 +107,11 @@ class Context:
         matches: Sequence[Match],
         cues: Mapping[str, Mapping[str, Any]],
         symptoms: Sequence[tuple[int, int]] = (),
+        names: AbstractSet[int] = frozenset(),
     ) -> None:
+        """Take the cues out of `matches`; `names` are the tokens written as names are (`written_names`)."""
         self._tokens = tokens
+        self._names = names
         self._symptoms = symptoms
         self.kinds: dict[str, list[tuple[Span, Mapping[str, Any]]]] = {}
         for match in matches:
@@ -252,6 +271,10 @@ class Context:
         """Whether a name has ended before token `last`: a pronoun or "and" follows it."""
         return any(token.text in _AFTER_NAME for token in self._tokens[first:last])
 
+    def written_as_name(self, first: int, last: int) -> bool:
+        """Whether all these words are written as a name is: "Coma Bar", "Gunshot Pass Road"."""
+        return last - first <= _NAME_WORDS and all(at in self._names for at in range(first, last))
+
     def _titled(self, first: int, last: int) -> bool:
         """Whether the finding is only the beginning of a title: "Seizure and Sleep Center", "suicide mission"."""
         if last - first > _NAME_WORDS:
@@ -276,9 +299,11 @@ class Context:
             concerns = span.first >= last and not recent and (not row.get("of") or code in row["of"].split())
             if concerns and not any(again.first >= span.last for again, _ in self.kinds.get("returns", ())):
                 yield "settled"
-        for span, row in self.kinds.get("explained", ()):
+        for span, row in () if self.kinds.get("differs") else self.kinds.get("explained", ()):
             away = max(span.first - last, first - span.last)
-            if code in row["of"].split() and away <= _NEAR_CAUSE and not (first <= span.first and span.last <= last):
+            concerns = code in row["of"].split() and away <= _NEAR_CAUSE
+            inside = first <= span.first and span.last <= last
+            if concerns and not inside and not self._negated(span.first, span.last):
                 yield "explained"
         if any(span.first >= last for span, _ in self.kinds.get("in_care", ())):
             segments = {self._segment[first], self._segment[last - 1]}

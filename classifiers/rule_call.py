@@ -9,7 +9,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from classifiers.assertion import Context, Span
+from classifiers.assertion import Context, Span, written_names
 from classifiers.assessment import Finding
 from classifiers.levels import Category, Level
 from classifiers.numbers import Number, find_numbers
@@ -40,6 +40,8 @@ _PASSED = frozenset(("passed",))
 _SETTLED = frozenset(("settled",))
 _NEVER_SETTLED = frozenset((Category.SELF_HARM, Category.VIOLENCE))
 """That all is well now settles nothing of these."""
+_NEVER_NAMES = frozenset((Category.SELF_HARM, Category.RESCUE))
+"""A capital letter takes nothing from these: "Ambulance", "Help", "Suicide Bridge"."""
 _LONG_OVER = frozenset(("past", "chronic", "other"))
 """What takes the danger out of a yes: "yes, years ago", "yes, my neighbor"."""
 _YOUNG = frozenset(("infant", "very_young", "age_days"))
@@ -164,7 +166,7 @@ class RuleCall:
         numbers = find_numbers(tokens)
         matches = rules.book.find(tokens, [*_given(numbers), *_spelled(tokens), *_dictated(tokens)])
         symptoms = [(m.first, m.last) for m in matches if m.name == "<symptom>" or m.name in rules.flags]
-        context = Context(tokens, matches, rules.cues, symptoms)
+        context = Context(tokens, matches, rules.cues, symptoms, written_names(text, tokens))
         candidates: list[Candidate] = []
         heard = self._heard(matches, context)
         for h in heard:
@@ -196,7 +198,10 @@ class RuleCall:
         for match in matches:
             if match.name not in self._rules.flags or context.shielded(match.first, match.last):
                 continue
+            flag = self._rules.flags[match.name]
             against = context.judge(match.first, match.last, match.name)
+            if flag.level.urgent and flag.category not in _NEVER_NAMES:
+                against |= _OTHERS if context.written_as_name(match.first, match.last) else frozenset()
             heard = _Heard(match.name, match.first, match.last, against)
             known = found.get((match.name, match.first))
             if known is None or len(heard.against) < len(known.against):
