@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -550,6 +550,26 @@ def test_a_call_that_is_cut_off_is_sealed_and_summarised(make: Callable[..., Wor
     assert "broken off (CancelledError)" in log.text
     keeper = Keeper(world.ready.folder, world.ready.engines.writer, now_ns=lambda: 1, wall_ns=time.time_ns)
     assert [summarised.call_id for summarised in keeper.work()] == [records[0].header.call]
+
+
+def test_a_call_that_is_cut_off_is_sealed_before_its_line_closes(make: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    """A line that closes may wait for a server that is gone, and the worker does not wait for it."""
+    world, sealed = make(), list[bool]()
+    world.patience_s = 60.0
+
+    async def close(line: RingingLine, *, keep_caller: bool = False) -> None:
+        assert not keep_caller and world.ready.live is not None
+        sealed.append(world.ready.live._segment.finished)
+        await SimulatedLine.close(line)
+
+    async def job() -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(4):
+                await carry(world.ready, world.place())
+
+    monkeypatch.setattr(RingingLine, "close", close)
+    run(job(), virtual=True)
+    assert sealed == [True]
 
 
 # --- settings

@@ -207,8 +207,10 @@ async def carry(ready: Ready, place: Place, *, rescue: bool = False) -> str:
                 except BaseException as error:
                     log.error("call %s: broken off (%s)", call.call_id, type(leaf(error)).__name__)
                     call.break_off()
-                    if isinstance(error, Exception):  # else the worker ends, and the line is closed
+                    if isinstance(error, Exception):
                         await _hand_on(place, line, call, rescued=rescue)
+                    else:  # the worker ends, and nobody can be sent
+                        await line.close()
                     raise
         finally:
             await stt.close()

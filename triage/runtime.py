@@ -337,11 +337,12 @@ class Runtime:
         """Live through one call, from answering the line to the sealed record; returns the last state, the line closed.
 
         Raises:
-            Exception: it broke, the last ladder included. The line is left as it is, with the caller in it.
+            Exception: it broke, the last ladder included.
+            CancelledError: it was cut off. Either way the line is left as it is, with the caller in it: the record is sealed
+                first, and a line that closes may wait for a server that is gone.
         """
         rooms = self._rooms
         await rooms.line.connect()
-        broke = False
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
@@ -359,14 +360,12 @@ class Runtime:
                 for task in (*work, *self._last_tasks):
                     task.cancel()
         except Exception:
-            broke = True
             self._let_nurses_go()
             raise
         finally:
             for name in tuple(self._timers):
                 self._cancel_timer(name)
-            if not broke:
-                await rooms.line.close()
+        await rooms.line.close()
         return self.call
 
     async def _hear(self) -> None:

@@ -90,6 +90,9 @@ REFILL_AFTER_S = 3.0
 """A process in the place of one that took a call is made after this, or when it is needed, s."""
 TRUNK_WITHIN_S = 3.0
 """livekit-server has told the nurse trunk within this, or the call does without, s."""
+ENTERED_WITHIN_S = 10.0
+"""A room that cannot be entered within this is not entered at all; who rings goes back to the carrier, s."""
+CLOSED_WITHIN_S = 2.0
 RESCUE_WITHIN_S = 5.0
 """livekit-server has sent another process to a caller within this, s."""
 RESCUED_LOOK_S = 0.05
@@ -469,7 +472,8 @@ class _Access:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._ask_trunk())
-                await self._context.connect(auto_subscribe=AutoSubscribe.SUBSCRIBE_NONE)
+                async with asyncio.timeout(ENTERED_WITHIN_S):
+                    await self._context.connect(auto_subscribe=AutoSubscribe.SUBSCRIBE_NONE)
         except* Exception as raised:  # the SDK's own; what it says may name the room
             log.error("the room cannot be entered (%s)", type(leaf(raised)).__name__)
             raise Unavailable("line", "room cannot be entered") from None
@@ -533,4 +537,6 @@ class _Access:
     async def close(self) -> None:
         """Give up the connections to the server's API; the room is left by the job's end."""
         if self._signalling is not None:
-            await self._signalling.close()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSED_WITHIN_S):
+                    await self._signalling.close()

@@ -6,6 +6,7 @@ In virtual time, with a room of ours; the last ones over real engines and teleph
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,6 +16,7 @@ from fsm.events import Rung
 from tests.line.fake_calls import DIAL, NURSE, K, Seen, quiet, seen, virtual  # noqa: F401 a fixture
 from tests.line.fake_rooms import CALLER, TIMED_OUT, Telephone
 from triage.errors import Unavailable
+from triage.lines.livekit import headers, studio
 from triage.lines.livekit.line import RETURN_S, LiveKitLine
 from triage.lines.livekit.rooms import BRIDGED
 from triage.lines.livekit.signalling import Fault, SignallingError
@@ -134,3 +136,39 @@ async def test_a_caller_who_is_kept_stands_though_the_server_does_nothing() -> N
         await call.line.close(keep_caller=True)
         assert CALLER in call.room.remote_participants
         assert BRIDGED not in call.room.remote_participants[NURSE].attributes, "whoever comes puts her out"
+
+
+# --- an SDK that never answers
+
+
+async def never(*_: object, **__: object) -> None:
+    await asyncio.Event().wait()
+
+
+@virtual
+async def test_no_wait_on_the_sdk_is_without_end() -> None:
+    source = SimpleNamespace(aclose=never)
+    participant = SimpleNamespace(publish_track=never, unpublish_track=never, perform_rpc=never)
+    room = SimpleNamespace(local_participant=participant)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(studio.rtc, "AudioSource", lambda *_, **__: source)
+        patch.setattr(studio.rtc.LocalAudioTrack, "create_audio_track", lambda *_: None)
+        async with asyncio.timeout(studio.PUBLISH_S + studio.CLOSE_S + 0.1):
+            with pytest.raises(Unavailable, match="not published"):
+                await studio.RtcStudio(room).publish("agent")
+    async with asyncio.timeout(2 * studio.CLOSE_S + 0.1):
+        await studio._RtcMouth(room, source, SimpleNamespace(sid="TR_1")).close()
+    async with asyncio.timeout(headers.ANSWER_S + headers.LEEWAY_S + 0.1):
+        with pytest.raises(TimeoutError):
+            await headers.caller_number(room, CALLER)
+
+
+@virtual
+async def test_hanging_up_ends_though_nobody_answers_at_all() -> None:
+    async with seen() as call:
+        call.world.failing["end_call"] = SignallingError(Fault.UNKNOWN)
+        call.room.local_participant.perform_rpc = never
+        began = call.world.clock.now_ns()
+        await call.line.hang_up()
+        assert call.world.clock.now_ns() - began < 15e9
+        assert call.kinds == [K.HUNG_UP], "and it was told at once"

@@ -1,5 +1,6 @@
 """What travels in SIP headers: the packet code on its way out, the caller's number on its way in."""
 
+import asyncio
 import json
 import re
 from typing import Any
@@ -8,7 +9,7 @@ PACKET_HEADER = "X-Triage-Packet"
 """Carries the opaque packet code on the REFER and on the INVITE to a nurse; nothing else of ours is sent."""
 ASKED = ("From", "P-Asserted-Identity")
 """Headers that may hold the caller's number, the better one first."""
-ANSWER_S = 5.0
+ANSWER_S, LEEWAY_S = 5.0, 1.0
 """How long the SIP service may take to tell them."""
 WITHHELD = frozenset({"anonymous", "restricted", "unavailable", "unknown", "withheld", "private"})
 """User parts that say that there is no number."""
@@ -23,14 +24,15 @@ async def caller_number(room: Any, identity: str) -> str:
     It comes from the caller's leg by a room RPC, so that no server keeps it. Never to be logged.
 
     Raises:
-        Exception: the RPC failed (the SDK's own errors): the leg is gone, or does not answer within 5 s.
+        Exception: the RPC failed (the SDK's own errors): the leg is gone, or does not answer in time.
     """
-    answer = await room.local_participant.perform_rpc(
-        destination_identity=identity,
-        method="lk.sip.GetRemoteHeaders",
-        payload=json.dumps({"include": list(ASKED)}),
-        response_timeout=ANSWER_S,
-    )
+    async with asyncio.timeout(ANSWER_S + LEEWAY_S):  # the SDK may never say that its own time is up
+        answer = await room.local_participant.perform_rpc(
+            destination_identity=identity,
+            method="lk.sip.GetRemoteHeaders",
+            payload=json.dumps({"include": list(ASKED)}),
+            response_timeout=ANSWER_S,
+        )
     return number_in(answer)
 
 

@@ -28,7 +28,7 @@ from triage.lines.livekit.headers import PACKET_HEADER
 from triage.lines.livekit.nurse_leg import Around, NurseLeg, Stage
 from triage.lines.livekit.outcomes import GONE, NOT_FOUND, outcome_of
 from triage.lines.livekit.rooms import ACTIVE, BRIDGED, HANGUP, LEFT, NURSE, SIP, STATUS
-from triage.lines.livekit.signalling import Fault, Signalling, SignallingError
+from triage.lines.livekit.signalling import LEEWAY_S, Fault, Signalling, SignallingError
 from triage.lines.livekit.sound import Hearing, Voice
 from triage.lines.livekit.studio import Mouth, RtcStudio, Studio
 from triage.lines.livekit.tasks import Tasks
@@ -236,13 +236,14 @@ class LiveKitLine:
                 if error.kind is Fault.GONE:
                     return
                 log.warning("the caller's call could not be ended: %s", error.kind.value)
-                with suppress(Exception):  # another way, past the API; the SDK raises what it likes
-                    await self._room.local_participant.perform_rpc(
-                        destination_identity=self._caller,
-                        method="lk.sip.EndCall",
-                        payload="{}",
-                        response_timeout=RPC_S,
-                    )
+                with suppress(Exception):  # another way, past the API; the SDK raises what it likes, or never answers
+                    async with asyncio.timeout(RPC_S + LEEWAY_S):
+                        await self._room.local_participant.perform_rpc(
+                            destination_identity=self._caller,
+                            method="lk.sip.EndCall",
+                            payload="{}",
+                            response_timeout=RPC_S,
+                        )
                     return
                 await asyncio.sleep(ENDING_PAUSE_S)
             else:

@@ -16,7 +16,9 @@ from triage.errors import Unavailable
 from triage.ports import RATE, Pcm
 
 CLOSE_S = 1.0
-"""Taking a track back takes this at most."""
+"""Taking a track back, or ending a stream, takes this at most."""
+PUBLISH_S = 8.0
+"""A room that has not taken a track within this takes none."""
 
 
 class Mouth(Protocol):
@@ -67,9 +69,10 @@ class RtcStudio:
         track = rtc.LocalAudioTrack.create_audio_track(name, source)
         options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE, red=False, dtx=False)
         try:
-            publication = await self._room.local_participant.publish_track(track, options)
+            async with asyncio.timeout(PUBLISH_S):
+                publication = await self._room.local_participant.publish_track(track, options)
         except Exception as error:  # the SDK raises bare ones too
-            await source.aclose()
+            await _freed(source)
             raise Unavailable("line", "track not published") from error
         return _RtcMouth(self._room, source, publication)
 
@@ -79,7 +82,7 @@ class RtcStudio:
             async for event in stream:
                 yield np.frombuffer(event.frame.data, np.int16).copy()
         finally:
-            await stream.aclose()
+            await _freed(stream)
 
     def permit(self, allowed: Mapping[str, Sequence[str] | None]) -> None:  # noqa: D102
         self._room.local_participant.set_track_subscription_permissions(
@@ -113,4 +116,11 @@ class _RtcMouth:
         with suppress(Exception):  # a room that is gone has no track to take back, and may not even say so
             async with asyncio.timeout(CLOSE_S):
                 await self._room.local_participant.unpublish_track(self.sid)
-        await self._source.aclose()
+        await _freed(self._source)
+
+
+async def _freed(held: Any) -> None:
+    """Free something of the SDK's, which may never say that it did."""
+    with suppress(Exception):
+        async with asyncio.timeout(CLOSE_S):
+            await held.aclose()
