@@ -224,12 +224,13 @@ class Context:
                 return True
         return errands and any(span.first < last <= span.last for span, _ in self.kinds.get("errand", ()))
 
-    def _near(self, kind: str, first: int, last: int) -> bool:
-        """Whether a cue of this kind stands in the finding's own segment, outside the finding."""
+    def _near(self, kind: str, first: int, last: int, before: int | None = None) -> bool:
+        """Whether a cue of this kind stands in the finding's own segment, outside the finding, before that token."""
         segments = {self._segment[first], self._segment[last - 1]}
         gone = (*self.kinds.get("gone", ()), *self.kinds.get("not_now", ())) if kind == "now" else ()
         return any(
             self._segment[span.first] in segments
+            and (before is None or span.first < before)
             and not (first <= span.first and span.last <= last)
             and not (kind == "gone" and span.overlaps(first, last))
             and not any(over.overlaps(span.first, span.last) for over, _ in gone)
@@ -294,16 +295,16 @@ class Context:
         """What is said of the finding in a later breath: taken back, settled, explained, or in other hands."""
         if any(span.first >= last for span, _ in self.kinds.get("taken_back", ())):
             yield "taken_back"
-        recent = self._near("now", first, last)
         for span, row in self.kinds.get("settled", ()):
-            concerns = span.first >= last and not recent and (not row.get("of") or code in row["of"].split())
+            concerns = span.first >= last and (not row.get("of") or code in row["of"].split())
+            concerns = concerns and not self._near("now", first, last, span.first)
             if concerns and not any(again.first >= span.last for again, _ in self.kinds.get("returns", ())):
                 yield "settled"
         for span, row in () if self.kinds.get("differs") else self.kinds.get("explained", ()):
             away = max(span.first - last, first - span.last)
             concerns = code in row["of"].split() and away <= _NEAR_CAUSE
             inside = first <= span.first and span.last <= last
-            if concerns and not inside and not self._negated(span.first, span.last):
+            if concerns and not inside and not any(start <= span.first < end for start, end, _ in self._negations):
                 yield "explained"
         if any(span.first >= last for span, _ in self.kinds.get("in_care", ())):
             segments = {self._segment[first], self._segment[last - 1]}

@@ -211,3 +211,29 @@ def test_a_short_answer_means_what_the_question_asked(
 ) -> None:
     verdict = classifier.begin().assess(words, question=question)
     assert verdict.urgent is urgent, verdict.rule
+
+
+@pytest.mark.parametrize(
+    ("harmless", "danger"),
+    [
+        ("I know I said chest pain, I meant the chest freezer.", "I said I was fine, I meant I have chest pain."),
+        ("He was turning blue, he'd been at the popsicles.", "He is turning blue, it isn't the popsicles."),
+        ("We're at the Coma Bar on Fifth.", "We're at the bar and he's in a coma."),
+        ("Is that the seizure and sleep center", "he's having a seizure outside the sleep center"),
+        ("I choked on a bone once, they took it out, years back.", "I'm choking on a bone, they can't get it out."),
+        (
+            "I had a stroke and my hand's been weak ever since, no change.",
+            "I had a stroke and my hand's weak again today.",
+        ),
+    ],
+)
+def test_what_is_taken_back_explained_settled_or_named_is_no_danger(
+    classifier: Classifier, harmless: str, danger: str
+) -> None:
+    assert not classifier.begin().assess(harmless).urgent
+    assert classifier.begin().assess(danger).urgent
+
+
+def test_a_text_that_writes_every_word_with_a_capital_names_nobody(classifier: Classifier) -> None:
+    assert classifier.begin().assess("He Had A Seizure And He Is Not Waking Up").urgent
+    assert classifier.begin().assess("Please send an Ambulance to the Park").urgent
