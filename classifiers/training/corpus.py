@@ -101,7 +101,7 @@ def slots() -> dict[str, list[str]]:
 
 
 def _content(text: str) -> frozenset[str]:
-    """Words that carry meaning, without their commonest endings."""
+    """Words that carry meaning, without their commonest endings; every word where none does ("is she with you")."""
     found = set()
     for word in words_of(text):
         if word.text not in STOP:
@@ -111,7 +111,7 @@ def _content(text: str) -> frozenset[str]:
                     stem = stem.removesuffix(ending)
                     break
             found.add(stem)
-    return frozenset(found)
+    return frozenset(found or (word.text for word in words_of(text)))
 
 
 def kindred(lines: Sequence[Line]) -> dict[str, str]:
