@@ -131,3 +131,13 @@ def test_the_module_is_the_command() -> None:
         [sys.executable, "-m", "triage", "--help"], cwd=root, capture_output=True, text=True, check=True
     )
     assert "Usage: triage" in told.stdout
+
+
+@pytest.mark.slow
+def test_whatever_a_call_leaves_is_its_owner_s_alone(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    command = [sys.executable, "-m", "triage", "--data", str(data), "demo", "low_mood", "--fast"]
+    subprocess.run(command, check=True, capture_output=True)
+    left = [data, *data.rglob("*")]
+    assert len(left) > 5
+    assert [str(path) for path in left if path.stat().st_mode & 0o077] == []

@@ -80,6 +80,7 @@ def _common(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an unexpected error.")] = False,
     version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
 ) -> None:
+    os.umask(0o077)  # whatever we leave is its owner's alone
     common: Common = context.obj
     common.config, common.data, common.debug = config, data, debug
     if version:

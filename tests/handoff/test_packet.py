@@ -199,3 +199,4 @@ def test_codes_say_nothing_and_never_come_again() -> None:
     codes = {new_code() for _ in range(500)}
     assert len(codes) == 500
     assert all(len(code) >= 16 for code in codes)
+    assert all(code.isalnum() and code == code.upper() for code in codes), "never an option's hyphen on a command line"

@@ -53,9 +53,15 @@ class Learned(Protocol):
         ...
 
 
+_CODE_SIGNS, _CODE_LENGTH = "23456789ABCDEFGHJKMNPQRSTVWXYZ", 20
+
+
 def new_code() -> str:
-    """An opaque code that says nothing and cannot be guessed; it travels in a SIP header and opens the packet."""
-    return secrets.token_urlsafe(12)
+    """An opaque code that says nothing and cannot be guessed; it travels in a SIP header and opens the packet.
+
+    Capital letters and digits that are not mistaken for each other, 98 bits: a nurse may have to type it.
+    """
+    return "".join(secrets.choice(_CODE_SIGNS) for _ in range(_CODE_LENGTH))
 
 
 def make_packet(
