@@ -246,7 +246,7 @@ class RuleCall:
         is_open = any(
             self._rules.cues[m.name]["kind"] == "asks_open" and m.first <= 1 for m in matches if m.name[0] == "!"
         )
-        opening = tokens[-_OPENING:] if is_open else ()
+        opening = tokens[-_OPENING:] if is_open and "asks_list" not in kinds else ()
         return Asked(
             kept,
             frozenset(measures),

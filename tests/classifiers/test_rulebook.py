@@ -14,7 +14,15 @@ DANGERS = [c for c in Category if c not in (Category.NONE, Category.CLASSIFIER_F
 
 def test_every_class_that_a_phrase_names_is_defined_and_can_be_found() -> None:
     named = {atom for atom in RULES.book.atoms() if re.fullmatch(r"<[a-z_]+>", atom)}
-    assert named <= RULES.book.emitted() | {"<num>", "<many>", "<year>", "<decade>", "<fevernum>", "<longnum>", "<spelled>"}
+    assert named <= RULES.book.emitted() | {
+        "<num>",
+        "<many>",
+        "<year>",
+        "<decade>",
+        "<fevernum>",
+        "<longnum>",
+        "<spelled>",
+    }
 
 
 @pytest.mark.parametrize("category", DANGERS)
