@@ -84,6 +84,38 @@ def test_every_address_is_loopback(tmp_path: Path) -> None:
         assert addresses and set(addresses) == {line_files.LOOPBACK}, name
 
 
+def read_yaml(text: str) -> dict[str, str]:
+    """Scalars of our own YAML by their path, as in "rtc.tcp_port"."""
+    found: dict[str, str] = {}
+    above: list[str] = []
+    for line in text.splitlines():
+        name, colon, value = line.partition("#")[0].rstrip().partition(":")
+        if colon:
+            above = [*above[: (len(name) - len(name.lstrip())) // 2], name.strip().strip('"')]
+            found[".".join(above)] = value.strip()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("bind_addresses", f'["{line_files.LOOPBACK}"]'),
+        ("rtc.stun_servers", f'["{line_files.NO_STUN}"]'),
+        ("rtc.node_ip", line_files.LOOPBACK),
+        ("rtc.use_external_ip", "false"),
+        ("rtc.tcp_port", "0"),
+        ("rtc.interfaces.includes", f"[{line_files.LOOPBACK_INTERFACE}]"),
+        ("agents.enable_user_data_recording", "false"),
+        ("agents.enable_user_data_redaction", "true"),
+        ("agents.target_load", "1.0"),
+    ],
+)
+def test_livekit_server_is_told_what_its_defaults_would_give_away(path: str, value: str, tmp_path: Path) -> None:
+    line = line_files.prepare(settings(tmp_path))
+    assert read_yaml((line.folder / line_files.LIVEKIT_YAML).read_text())[path] == value
+    assert line_files.NO_STUN.startswith("127.0.0.1:"), "nobody else is asked"
+
+
 def test_secrets_stand_in_the_files_that_need_them_and_no_others(tmp_path: Path) -> None:
     line = line_files.prepare(settings(tmp_path))
     holding = {
