@@ -12,9 +12,11 @@ from typer.testing import CliRunner
 from audit.access import AccessLog
 from audit.chain import callback_task
 from audit.folder import AuditFolder
+from audit.outbox import Outbox
 from audit.store import SqliteStore
 from tests.handoff.test_desk import PACKET
 from tests.test_cli import Told
+from triage.call import new_call_id
 from triage.cli import main
 from triage.cli_audit import wall_now_ns
 from triage.cli_nurse import nurse_app
@@ -117,6 +119,21 @@ def test_the_list_puts_overdue_first_and_names_nobody(triage: Triage, folder: Au
     assert code == 0 and out.endswith("3 open, 1 overdue\n")
     assert [out.index(f"call-{n}/0") for n in (1, 2, 0)] == sorted(out.index(f"call-{n}/0") for n in (1, 2, 0))
     assert "5 min 0 s OVERDUE" in out and "in 1 h 29 min" in out and "nobody" in out
+
+
+@pytest.mark.parametrize("columns", ["80", "40"])
+def test_each_call_back_is_one_line_whose_id_can_be_copied(
+    columns: str, triage: Triage, folder: AuditFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    now, call = wall_now_ns(), new_call_id(wall_now_ns())
+    with closing(SqliteStore(folder.database)) as store:
+        due_ns = now - 30 * 60 * MINUTE_NS
+        store.append([callback_task(call, reason="urgent_hangup", level="emergency_now", opened_ns=1, due_ns=due_ns)])
+        Outbox(store).claim_callback(f"{call}/0", owner="n" * 80)
+    (row,) = [line for line in triage("nurse", "callbacks")[1].splitlines() if "OVERDUE" in line]
+    assert row.split()[5] == f"{call}/0" and row.index(f"{call}/0") + len(f"{call}/0") <= 80
+    assert "emergency now" in row and "urgent hangup" in row and row.rstrip().endswith("n" * 80)
 
 
 def test_a_call_back_done_leaves_the_list_and_stands_in_the_log(triage: Triage, folder: AuditFolder) -> None:

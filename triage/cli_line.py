@@ -6,10 +6,12 @@ The line has packages of its own (`requirements-line.txt`); where they are missi
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import IO, TYPE_CHECKING, Annotated, TextIO, cast
 
 import typer
 
@@ -31,6 +33,14 @@ DataFolder = Annotated[
 SCREEN_EVERY_S = 0.5
 NEEDED = ("aiohttp", "livekit", "psutil")
 """Packages without which no command here can do anything."""
+CALLS_FROM_S = 10.0
+"""A program that may take longer than this to end carries calls, s."""
+LISTENS = {
+    "pocketsphinx": "recogniser: the local one, for demos and tests on synthetic 16 kHz voices only; "
+    "it makes nothing of real voices or of telephone audio at 8 kHz",
+    "scripted": "recogniser: scripted, it says the lines of stt_script in turn; nobody listens to what callers say",
+}
+"""Setting stt -> what whoever starts a line must know of it."""
 
 
 def up(
@@ -50,10 +60,13 @@ def up(
 
     settings, env = settings_of(context, data), dict(os.environ)
     desk.check(settings)
+    notes = () if engines_only else _looked_at(settings)
     installed = engines.provide(env, typer.echo)
     config = context.obj.config
     with line_up.reserved(settings) as line:
-        console = Console()
+        console = Console(file=cast("IO[str]", Screen(sys.stdout)))
+        for note in notes:
+            console.print(note, style="yellow", highlight=False, soft_wrap=True, markup=False)
         made = line_up.supervisor(
             settings,
             line,
@@ -129,6 +142,62 @@ def provision_line(context: typer.Context, data: DataFolder = None) -> None:
 # --- running
 
 
+def _looked_at(settings: "Settings") -> tuple[str, ...]:
+    """Look, before anything starts, at what worker and SIP service would stumble over; gives what the operator must know.
+
+    Raises:
+        SettingError: the nurses' address or the script is wrong; names the setting.
+        StorageError: the folder cannot be written, or its keys are missing.
+    """
+    from triage.answering import script_of
+    from triage.bench.up import check
+    from triage.engines import keys
+
+    check(settings)
+    script_of(settings)
+    made = keys(settings)
+    return (*((made,) if made else ()), LISTENS[settings.stt])
+
+
+class Screen:
+    """A terminal that may go away: what is written then goes nowhere, and nothing breaks.
+
+    Closing the window of a line must end it in order, and a call stands on a line whose screen is lost.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self.encoding = file.encoding
+
+    def write(self, text: str) -> int:
+        """As a file's."""
+        try:
+            self._file.write(text)
+        except OSError:
+            self._lost()
+        return len(text)
+
+    def flush(self) -> None:
+        """As a file's."""
+        try:
+            self._file.flush()
+        except OSError:
+            self._lost()
+
+    def isatty(self) -> bool:
+        """False as well once it is gone."""
+        return self._file.isatty()
+
+    def fileno(self) -> int:
+        """As a file's."""
+        return self._file.fileno()
+
+    def _lost(self) -> None:
+        """What is left in its buffer would break the end of the program."""
+        with suppress(OSError), open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), self._file.fileno())
+
+
 async def _run(console: "Console", supervisor: "Supervisor", line: "Line", address: str) -> None:
     """Until Ctrl-C. `address`: where to ring; empty when only the engines run."""
     from rich.live import Live
@@ -144,8 +213,11 @@ async def _run(console: "Console", supervisor: "Supervisor", line: "Line", addre
     try:
         async with asyncio.TaskGroup() as tasks:
             work = tasks.create_task(_until_cancelled(supervisor, ready))
+            end = Ending(supervisor, work, lambda words: console.print(words, highlight=False, soft_wrap=True))
             for number in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(number, _end, supervisor, work)
+                loop.add_signal_handler(number, end.wished)
+            if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup: the line stays
+                loop.add_signal_handler(signal.SIGHUP, end.screen_lost)
             with Live(console=console, auto_refresh=False, transient=True) as live:
                 while not work.done():
                     if console.is_terminal:
@@ -162,12 +234,32 @@ async def _until_cancelled(supervisor: "Supervisor", ready: Callable[[], None]) 
         await asyncio.Event().wait()
 
 
-def _end(supervisor: "Supervisor", work: "asyncio.Task[None]") -> None:
-    """The first wish to end lets calls finish; the next does not."""
-    if supervisor.stopping:
-        supervisor.hurry()
-    else:
-        work.cancel()
+class Ending:
+    """How a running line is told to end: the first wish lets calls finish, the next does not."""
+
+    def __init__(self, supervisor: "Supervisor", work: "asyncio.Task[None]", say: Callable[[str], None]) -> None:
+        self._supervisor, self._work, self._say = supervisor, work, say
+        self._begun = False
+
+    def wished(self) -> None:
+        """Ctrl-C, or SIGTERM."""
+        if self._begun or self._supervisor.stopping:
+            self._say("ending at once")
+            self._supervisor.hurry()
+        else:
+            self._begin()
+
+    def screen_lost(self) -> None:
+        """SIGHUP. A terminal that is closed sends it more than once: that is one wish, and no hurry."""
+        if not (self._begun or self._supervisor.stopping):
+            self._begin()
+
+    def _begin(self) -> None:
+        self._begun = True
+        grace_s = self._supervisor.grace_s
+        calls = f": calls in progress may finish (up to {grace_s:.0f} s)" if grace_s > CALLS_FROM_S else ""
+        self._say(f"ending{calls}; Ctrl-C again ends at once")
+        self._work.cancel()
 
 
 def _table(supervisor: "Supervisor", now: float) -> "Table":

@@ -24,6 +24,8 @@ PARTS = ("situation", "background", "assessment", "recommendation")
 WIDE = 100
 """Columns a packet takes at most: longer lines are not read in ten seconds."""
 LONGEST_NAME = 80
+WHOLE_LINE = 400
+"""Columns in which a call-back stands on one line, whatever its names."""
 PURPOSE = "call-back"
 """Why a caller's number is looked up."""
 NS = 1_000_000_000
@@ -165,19 +167,19 @@ def _list(tasks: "list[Callback]", now_ns: int) -> None:
         typer.echo("nobody waits for a call-back")
         return
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("due", "level", "why", "owner", "id"):
-        table.add_column(name, no_wrap=name in ("due", "level"), overflow="fold")
+    for name in ("due", "id", "level", "why", "owner"):  # the id within the narrowest screen: it is copied
+        table.add_column(name, no_wrap=True)
     for task in sorted(tasks, key=lambda task: task.due_ns):
         late = task.due_ns < now_ns
         due = f"{_span(now_ns - task.due_ns)} OVERDUE" if late else f"in {_span(task.due_ns - now_ns)}"
         table.add_row(
             Text(due, style="bold red" if late else ""),
+            Text(task.id),
             Text(_plain(task.level)),
             Text(_plain(task.reason)),
             Text(_printable(task.owner or "nobody")),
-            Text(task.id),
         )
-    Console().print(table)
+    Console(width=WHOLE_LINE).print(table)  # a narrower terminal breaks the line itself, and copies it whole
     overdue = sum(task.due_ns < now_ns for task in tasks)
     typer.echo(f"{len(tasks)} open, {overdue} overdue")
 

@@ -63,6 +63,12 @@ def test_it_says_which_address_to_ring(whole: Whole) -> None:
     assert f"ring sip:+15550100@127.0.0.1:{whole.line.ports.sip} " in whole.said
 
 
+def test_it_says_who_listens_to_callers_and_that_it_made_a_key(whole: Whole) -> None:
+    before = whole.said.partition("ring sip:")[0]
+    assert "recogniser: the local one" in before and "made a new key to read the record" in before
+    assert len(before.splitlines()) == 3, before
+
+
 def test_nothing_of_it_listens_or_talks_beyond_loopback(whole: Whole) -> None:
     seen = [(p.name(), c) for p in whole.programs() for c in p.net_connections(kind="inet")]
     assert {c.laddr.port for _, c in seen} >= {whole.line.ports.sip, whole.line.ports.server, whole.line.ports.redis}

@@ -154,6 +154,11 @@ class Supervisor:
         except BaseExceptionGroup as group:
             raise leaf(group) from group
 
+    @property
+    def grace_s(self) -> float:
+        """The longest that one of the programs which run now may take to end by itself, s; 0 where none runs."""
+        return max((p.grace_s for p in self._programs if self.health[p.name].pid is not None), default=0.0)
+
     def hurry(self) -> None:
         """End everything at once instead of waiting for calls; for the second Ctrl-C."""
         self._at_once.set()

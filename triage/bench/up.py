@@ -5,6 +5,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from triage.bench import line_files, probes, provision
@@ -12,7 +13,7 @@ from triage.bench.engines import Engines
 from triage.bench.line_files import LOOPBACK, Line
 from triage.bench.supervisor import Program, Supervisor, alone, end_leftovers
 from triage.config import Settings
-from triage.errors import StorageError, UsageError
+from triage.errors import SettingError, StorageError, UsageError
 
 ENGINE_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
 """What an engine gets of our environment: LIVEKIT_* and the like would change its configuration behind our back."""
@@ -27,6 +28,33 @@ KEEPER_GRACE_S = 10.0
 """The keeper writes the summaries that are due within this, s."""
 HAND_OVER_S = 20.0
 """Beyond `worker_drain_s`: callers who are left then have been brought to a nurse within this, s."""
+
+
+LAST_PORT = 65535
+
+
+def check(settings: Settings) -> None:
+    """Look at what a SIP service would refuse after the engines have started.
+
+    Raises:
+        SettingError: nurses cannot be dialled at `line_nurse_address`.
+    """
+    host, _, port = settings.line_nurse_address.rpartition(":")
+    if not 0 < int(port) <= LAST_PORT:
+        raise SettingError(f"setting line_nurse_address: its port must be 1 to {LAST_PORT}; set another")
+    if settings.line_sip == "sip-bench" and not _is_loopback(host):
+        raise SettingError(
+            "setting line_nurse_address: sip-bench dials loopback alone; set an address such as 127.0.0.1:5090"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return IPv4Address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def line_to_ring(settings: Settings, line: Line) -> str:
