@@ -5,10 +5,16 @@ from collections.abc import Iterator
 from classifiers.assessment import Assessment
 from classifiers.features import described
 from classifiers.judge import THRESHOLD, Classifier
+from classifiers.levels import Level
 from classifiers.model_layer import ModelLayer
 from classifiers.rule_call import RuleCall
 
 _WIDTH = 11
+_MEANT = {
+    Level.EMERGENCY_NOW: "  (the emergency number first, then a nurse)",
+    Level.NURSE_NOW: "  (a nurse now)",
+    Level.NURSE_SOON: "  (not urgent: a nurse, but not now)",
+}
 
 
 def explain(classifier: Classifier, text: str, question: str = "") -> str:
@@ -16,7 +22,7 @@ def explain(classifier: Classifier, text: str, question: str = "") -> str:
     judge = classifier.begin()
     verdict = judge.assess(text, question=question, turn=1)
     rows = [
-        ("level", f"{verdict.level.value}{'  (a nurse now)' if verdict.urgent else ''}"),
+        ("level", f"{verdict.level.value}{_MEANT.get(verdict.level, '')}"),
         ("category", verdict.category.value),
         ("score", f"{verdict.score:.2f}  (urgent from {THRESHOLD})"),
         ("rule", verdict.rule or "none fired"),

@@ -53,29 +53,31 @@ class Judge:
         return assessment
 
     def _assess(self, text: str, question: str, turn: int) -> Assessment:
-        candidates: Sequence[Candidate] = ()
-        tokens: Sequence[Token] = ()
+        found: list[Assessment] = []
+        language = "unknown"
         broken = False
         try:
             candidates, tokens = self._rules.judge(text, question, turn)
-        except Exception:
+            language = language_of(tokens)
+            for candidate in candidates:  # one by one: what was found before the nonsense is not lost
+                found.append(self._verdict(candidate, text, tokens))
+        except Exception:  # broken, or an answer that makes no sense: the further layers are heard all the same
             self._classifier.failures += 1
             broken = True
-        found = [self._verdict(c, text, tokens) for c in candidates]
         if self._classifier.layers:
             known = self.known
             for layer in self._classifier.layers:
                 found += self._opinion(layer, text, question, known)
         best = max(found, key=lambda a: (_ORDER[a.level], a.rank), default=None)
-        language = language_of(tokens)
         if best is not None and best.urgent:
             return best if language == best.language else _in_language(best, language)
         if broken:
             return self._classifier.failed()
         return Assessment(
-            level=Level.ROUTINE,
+            level=best.level if best else Level.ROUTINE,
             category=Category.NONE,
             score=best.score if best else SCORES[Level.ROUTINE],
+            rule=best.rule if best and best.level is Level.NURSE_SOON else "",
             versions=self._classifier.versions,
             language=language,
         )

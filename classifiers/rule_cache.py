@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-_COMPILED_BY = ("patterns.py", "rule_cache.py", "rulebook.py", "tokens.py")
+_COMPILED_BY = ("patterns.py", "rule_cache.py", "rule_check.py", "rulebook.py", "tokens.py")
 _HASH = 32
 
 

@@ -16,16 +16,15 @@ from typing import Any
 from classifiers import rule_cache
 from classifiers.levels import Category, Level
 from classifiers.patterns import Book, PatternError
+from classifiers.rule_check import RuleFileError, check_phrases, check_shape, classes_named
+
+__all__ = ["Rulebook", "RuleFileError", "keep_compiled", "load_rulebook", "phrases", "read_files"]
 
 SCHEMA = 1
 LANGUAGES = ("en", "es")
 _MARKS = re.compile(r"[(|)]")
 SYMPTOM = "symptom"
 """The one class that is told of: where a negation may end."""
-
-
-class RuleFileError(ValueError):
-    """A rule file is missing or not well formed; the message names file, entry and fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +164,7 @@ def _parsed(texts: Mapping[str, str]) -> dict[str, dict[str, Any]]:
             raise RuleFileError(f"{name}: {error}") from error
         if parsed[name].get("schema") != SCHEMA:
             raise RuleFileError(f"{name}: schema is not {SCHEMA}")
+    check_shape(parsed)
     return parsed
 
 
@@ -193,12 +193,20 @@ def _compile(parsed: Mapping[str, Mapping[str, Any]]) -> tuple[Book, dict[str, f
     for word in words["spelled"]:
         book.spell(word)
     spoken: dict[str, set[str]] = {language: set() for language in LANGUAGES}
+    classes = {name for table in parsed.values() for name in table.get("class", ())}
     for file, table in parsed.items():
         entry = "top"
         try:
             for entry, name, row in _rows(table):
                 for language in LANGUAGES:
-                    for phrase in phrases(row.pop(language, "")):
+                    if language not in row:
+                        continue
+                    said = phrases(row.pop(language))
+                    check_phrases(file, entry, name, language, said)
+                    for phrase in said:
+                        for named in classes_named(phrase):
+                            if named not in classes:
+                                raise RuleFileError(f"{file}: {entry}: {phrase!r}: nobody defines <{named}>")
                         spoken[language].add(name)
                         try:
                             book.add(name, phrase)

@@ -21,6 +21,14 @@ def test_a_verdict_is_told_with_its_rule_its_source_and_its_words(classifier: Cl
     assert "none fired" in explain(classifier, "hello")
 
 
+def test_it_says_whether_the_emergency_number_comes_first(classifier: Classifier) -> None:
+    first, second = (
+        explain(classifier, words).splitlines()[0] for words in ("he is not breathing", "i have chest pain")
+    )
+    assert "emergency_now" in first and "the emergency number first" in first
+    assert "nurse_now  (a nurse now)" in second and "number" not in second
+
+
 def test_every_layer_says_what_it_heard() -> None:
     told = explain(WHOLE, "yes a bit", "Do you have any chest pain?")
     assert "nurse_now chest by answer:chest_pain: yes" in told

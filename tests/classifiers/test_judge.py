@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from classifiers import Assessment, Category, Classifier, Finding, Known, Level
 from classifiers.judge import DEADLINE_US, SCORES, THRESHOLD, load
 from classifiers.layers import Opinion
-from classifiers.rule_call import RuleCall
+from classifiers.rule_call import Candidate, RuleCall
 
 SHARED = load()
 
@@ -117,6 +117,33 @@ def test_broken_rules_hand_the_call_over() -> None:
 @pytest.mark.usefixtures("broken_rules")
 def test_a_layer_that_lives_is_heard_though_the_rules_are_broken() -> None:
     assert with_layer(HUNCH).begin().assess("hello").category is Category.SEPSIS
+
+
+class Nonsense(RuleCall):
+    def judge(self, text: str, question: str, turn: int):  # type: ignore[no-untyped-def, override]
+        real = super().judge(text, question, turn)
+        return [*real[0], Candidate(Level.NURSE_NOW, Category.CHEST, "x", (500, 501))], real[1]
+
+
+@pytest.fixture
+def nonsense_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("classifiers.judge.RuleCall", Nonsense)
+
+
+@pytest.mark.usefixtures("nonsense_rules")
+def test_rules_that_return_nonsense_silence_neither_a_layer_nor_what_they_found_before() -> None:
+    sick = with_layer(HUNCH)
+    assert sick.begin().assess("hello").category is Category.SEPSIS
+    assert sick.failures == 1
+    assert sick.begin().assess("he is not breathing").level is Level.EMERGENCY_NOW
+    assert Classifier(SHARED.rules).begin().assess("hello").category is Category.CLASSIFIER_FAILED
+
+
+def test_an_opinion_that_a_nurse_should_ring_soon_is_kept_and_interrupts_nothing() -> None:
+    soon = Opinion(level=Level.NURSE_SOON, category=Category.CHEST, score=0.4, rule="model:soon")
+    verdict = with_layer(soon).begin().assess("i need a refill")
+    assert (verdict.level, verdict.score, verdict.rule) == (Level.NURSE_SOON, 0.4, "model:soon")
+    assert (verdict.urgent, verdict.clip, verdict.rank) == (False, "", 0)
 
 
 def test_a_final_that_is_no_text_hands_the_call_over() -> None:

@@ -87,6 +87,49 @@ def test_a_broken_file_stops_the_start_and_is_named(file: str, text: str, messag
         load_rulebook({**TEXTS, file: text})
 
 
+FLAG = 'schema = 1\n[[flag]]\ncode = "x"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (FLAG + 'category = "chest"\nen = "zebra"', "x: category without level"),
+        (FLAG + 'level = "nurse_now"\nen = "zebra"', "x: level without category"),
+        (FLAG + 'category = "chest"\nlevel = "nurse_now"', "x: no en"),
+        (FLAG + 'category = "chest"\nlevel = "nurse_now"\nen = """\n# nothing\n"""', "x: en has no phrase"),
+        (FLAG + 'en = "zebra"\nes = ""', "x: es has no phrase"),
+        (FLAG + 'en = 3', "x: en is not a text"),
+        (FLAG + 'en = "zebra"\nspanish = "cebra"', "x: unknown key 'spanish'"),
+        (FLAG + 'en = "zebra"\nlevle = "nurse_now"', "x: unknown key 'levle'"),
+        (FLAG + 'en = "my <zebra> hurts"', "x: 'my <zebra> hurts': nobody defines <zebra>"),
+        (FLAG + 'en = "a"', "x: 'a': one letter is no phrase"),
+        (FLAG + 'en = "zebra | q zebra?"', "x: 'q zebra?': one letter is no phrase"),
+        (FLAG + 'en = "z*"', "x: 'z*': one letter is no phrase"),
+        ('schema = 1\n[[flag]]\nen = "zebra"', "flag number 1: no code"),
+        ('schema = 1\n[flag]\ncode = "x"', "flag: write [[flag]]"),
+        ('schema = 1\n[[flags]]\ncode = "x"', "top: unknown key 'flags'"),
+        ('schema = 1\n[class.zebra]', "zebra: no phrase in any language"),
+        ('schema = 1\n[cue.zebra]\nen = "zebra"', "zebra: no kind"),
+        ('schema = 1\n[cue.negate_long]\nkind = "shield"\nen = "zebra"', "negate_long: cue stands in assertion.toml"),
+        ('schema = 1\n[[qualifier]]\nname = "zebra"', "zebra: no phrase in any language"),
+        (
+            'schema = 1\n[[flag]]\ncode = "chest_pain"\ncategory = "limb"\nlevel = "nurse_now"\nen = "zebra"',
+            "chest_pain: code stands in flags_heart.toml",
+        ),
+        ('schema = 1\n[[flag]]\ncode = "chest_pain"\nen = "zebra"', "chest_pain: code stands in flags_heart.toml"),
+        (
+            'schema = 1\n[[combination]]\nid = "x"\ncategory = "chest"\nneeds = ["hopeless"]\nneed = 1',
+            "x: unknown key 'need'",
+        ),
+    ],
+)
+def test_a_slip_of_the_pen_is_named_with_file_entry_and_reason(text: str, reason: str) -> None:
+    with pytest.raises(RuleFileError) as caught:
+        load_rulebook({**TEXTS, "x.toml": text})
+    assert str(caught.value).startswith(f"x.toml: {reason}")
+    assert "\n" not in str(caught.value)
+
+
 def test_a_category_without_a_row_stops_the_start() -> None:
     with pytest.raises(RuleFileError, match="categories"):
         load_rulebook({name: text for name, text in TEXTS.items() if name != "categories.toml"})
