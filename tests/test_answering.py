@@ -88,6 +88,8 @@ class World:
     lines: list[RingingLine] = field(default_factory=list)
     rescues: int = 0
 
+    orphaned: bool = False
+
     def place(self, name: str = "call_+15550100_a") -> Place:
         async def line(identity: str, clock: Clock, desk: FileDesk) -> RingingLine:
             assert identity == IDENTITY
@@ -117,6 +119,7 @@ class World:
             number=number,
             gone=lambda: False,
             rescue=rescue,
+            orphaned=lambda: self.orphaned,
         )
 
     def carry(self, name: str = "call_+15550100_a", **more: Any) -> str:
@@ -563,6 +566,7 @@ def test_a_call_that_is_cut_off_is_sealed_before_its_line_closes(make: Callable[
         await SimulatedLine.close(line)
 
     async def job() -> None:
+        asyncio.get_running_loop().call_later(3, setattr, world.ready, "ending", True)
         with suppress(TimeoutError):
             async with asyncio.timeout(4):
                 await carry(world.ready, world.place())
@@ -570,6 +574,89 @@ def test_a_call_that_is_cut_off_is_sealed_before_its_line_closes(make: Callable[
     monkeypatch.setattr(RingingLine, "close", close)
     run(job(), virtual=True)
     assert sealed == [True]
+
+
+@pytest.mark.parametrize("how", ["cancelled", "cancelled, and something breaks"])
+@pytest.mark.parametrize("urgent", [True, False])
+def test_a_worker_that_is_gone_leaves_its_caller_standing_and_an_urgent_one_on_the_list(make: Callable[..., World], monkeypatch: pytest.MonkeyPatch, how: str, urgent: bool) -> None:  # fmt: skip
+    world = make()
+    world.patience_s = 600.0
+
+    async def lives(self: Runtime, connected: Callable[[], ev.CallConnected]) -> Any:
+        self.call = replace(self.call, handoff=replace(self.call.handoff, urgent=urgent))
+        try:
+            await asyncio.sleep(60)
+        finally:
+            if how != "cancelled":
+                raise ExceptionGroup("tasks", [ZeroDivisionError()])
+
+    async def job() -> None:
+        carried = asyncio.ensure_future(carry(world.ready, world.place()))
+        await asyncio.sleep(3)
+        world.orphaned = True
+        carried.cancel()
+        with pytest.raises((asyncio.CancelledError, ExceptionGroup)):
+            await carried
+        (line,) = world.lines
+        await asyncio.sleep(5)
+        assert line.closed and line.talking, "nobody hung up"
+
+    monkeypatch.setattr("triage.call.Runtime.run", lives)
+    run(job(), virtual=True)
+    assert world.rescues == 0, "there is nobody to send"
+    (records,) = world.records()
+    (end,) = [payload for payload in payloads(records, "call") if "outcome" in payload]
+    assert end["broken_off"]
+    assert [p["reason"] for p in payloads(records, "handoff") if p.get("event") == "callback"] == ["urgent"] * urgent
+
+
+def test_a_worker_that_goes_while_another_process_is_waited_for_leaves_the_caller_standing(make: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    world = make()
+    world.patience_s = 600.0
+
+    async def job() -> None:
+        carried = asyncio.ensure_future(carry(world.ready, world.place()))
+        await asyncio.sleep(5)
+        carried.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await carried
+        await asyncio.sleep(5)
+        assert world.lines[0].talking and world.lines[0].closed
+
+    async def rescue() -> None:
+        await asyncio.sleep(60)
+
+    broken_after(monkeypatch, 2.0)
+    world.rescue = rescue
+    run(job(), virtual=True)
+
+
+@pytest.mark.parametrize("ending", [True, False])
+def test_a_telephone_that_was_being_answered_when_the_worker_went_rings_on(make: Callable[..., World], ending: bool) -> None:  # fmt: skip
+    world = make()
+    kept: list[bool] = []
+
+    async def never(line: RingingLine) -> None:
+        close = line.close
+
+        async def noted(*, keep_caller: bool = False) -> None:
+            kept.append(keep_caller)
+            await close(keep_caller=keep_caller)
+
+        line.close = noted  # type: ignore[method-assign]
+        await asyncio.sleep(60)
+
+    async def job() -> None:
+        carried = asyncio.ensure_future(carry(world.ready, world.place()))
+        await asyncio.sleep(2)
+        world.ready.ending = ending
+        carried.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await carried
+
+    world.connect = never
+    run(job(), virtual=True)
+    assert kept == [not ending]
 
 
 # --- settings

@@ -1,8 +1,10 @@
 """Promise: a room is greeted once: the second visit knows of the first, whatever became of the process that made it."""
 
+import fcntl
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -63,3 +65,29 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "rooms").write_text("in the way")
     with pytest.raises(OSError):
         UsedRooms(tmp_path / "rooms").enter(ROOM)
+
+
+def test_looking_tells_how_a_room_would_be_found_and_notes_nothing(tmp_path: Path) -> None:
+    rooms = UsedRooms(tmp_path)
+    assert [rooms.visit(ROOM), rooms.visit(ROOM)] == [Visit.FIRST, Visit.FIRST]
+    first = rooms.enter(ROOM)
+    assert UsedRooms(tmp_path).visit(ROOM) is Visit.TAKEN
+    first.leave()
+    assert [rooms.visit(ROOM), rooms.visit(ROOM), rooms.enter(ROOM).visit] == [Visit.AGAIN] * 3
+
+
+def test_whoever_looks_keeps_nobody_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    UsedRooms(tmp_path).enter(ROOM).leave()
+    (path,) = tmp_path.iterdir()
+    looking = os.open(path, os.O_RDWR)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    waits: list[float] = []
+
+    def passes(self: threading.Event, timeout: float) -> bool:
+        waits.append(timeout)
+        os.close(looking)
+        return False
+
+    monkeypatch.setattr("threading.Event.wait", passes)
+    assert UsedRooms(tmp_path).enter(ROOM).visit is Visit.AGAIN
+    assert len(waits) == 1

@@ -83,6 +83,8 @@ class Place:
     """We are out of the room."""
     rescue: Callable[[], Awaitable[None]]
     """Have another process sent here, and return when it is in the room. Raises Unavailable where none comes (seconds)."""
+    orphaned: Callable[[], bool] = lambda: False
+    """The worker is gone: who sends others comes again, and finds the caller."""
 
 
 @dataclass(slots=True)
@@ -206,11 +208,12 @@ async def carry(ready: Ready, place: Place, *, rescue: bool = False) -> str:
                     return (await call.live()).outcome
                 except BaseException as error:
                     log.error("call %s: broken off (%s)", call.call_id, type(leaf(error)).__name__)
-                    call.break_off()
-                    if isinstance(error, Exception):
-                        await _hand_on(place, line, call, rescued=rescue)
-                    else:  # the worker ends, and nobody can be sent
-                        await line.close()
+                    fetched = isinstance(error, Exception) and not place.orphaned()
+                    call.break_off(alone=not fetched)
+                    if fetched:
+                        await _hand_on(ready, place, line, call, rescued=rescue)
+                    else:
+                        await _left_behind(ready, line)
                     raise
         finally:
             await stt.close()
@@ -242,13 +245,24 @@ async def _answered(place: Place, identity: str, ready: Ready, clock: Clock) -> 
         log.info("the call was not to be had: %s", error)
         await line.close()
         return None
+    except asyncio.CancelledError:
+        await _left_behind(ready, line)
+        raise
     except BaseException:
         await line.close()
         raise
     return line
 
 
-async def _hand_on(place: Place, line: TelephoneLine, call: LiveCall, *, rescued: bool) -> None:
+async def _left_behind(ready: Ready, line: TelephoneLine) -> None:
+    """Nobody can be sent now. A worker that was told to end ends the call; one that is gone comes again, and looks."""
+    if not ready.ending:
+        log.error("the worker is gone; the caller is left to the next one")
+    line.drop()
+    await line.close(keep_caller=not ready.ending)
+
+
+async def _hand_on(ready: Ready, place: Place, line: TelephoneLine, call: LiveCall, *, rescued: bool) -> None:
     """The caller of a call that broke is not dropped: another process comes, once; else they hear where to turn. Never raises.
 
     `rescued`: we are that other process.
@@ -267,6 +281,9 @@ async def _hand_on(place: Place, line: TelephoneLine, call: LiveCall, *, rescued
             await place.rescue()
         log.warning("call %s: another process has its caller", call.call_id)
         await line.close(keep_caller=True)
+    except asyncio.CancelledError:
+        await _left_behind(ready, line)
+        raise
     except Exception as error:
         log.error("call %s: nobody else comes to its caller (%s)", call.call_id, type(error).__name__)
         line.drop()

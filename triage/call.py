@@ -16,9 +16,13 @@ from audit.trouble import Trouble, TroubleKind
 from audit.writer import AuditWriter
 from classifiers import Classifier
 from classifiers.assessment import CallJudge, Known
+from classifiers.second_opinion import SecondOpinion
+from fsm import effects as fx
 from fsm import events as ev
 from fsm.alarms import AUDIT_STORE
 from fsm.call import Call
+from fsm.states import Reason
+from fsm.timers import CALLBACK_WITHIN_S
 from triage.clips import ClipLibrary
 from triage.clock import Clock
 from triage.config import Settings
@@ -32,6 +36,7 @@ from triage.ports import LanguageModel, Line, NurseDesk, SpeechToText, TextToSpe
 from triage.recorder import Recorder, StoreAlarm
 from triage.replies import Replies
 from triage.runtime import Rooms, Runtime
+from triage.second_hearing import SecondHearing
 from triage.stages.endpointing import Silences
 from triage.stopwatch import Stopwatch
 from triage.trace import Assessed, CallClosed, Noted, Observer, Paged, Trace
@@ -59,6 +64,8 @@ class Engines:
     """What `writer` reports its troubles to, so that live calls page."""
     post: Post | None = None
     """Takes packets out of this process. None: they stay on the call's desk."""
+    second_opinion: SecondOpinion | None = None
+    """A judge asked beside on each final; it can only raise. None: nobody is."""
 
     def close(self) -> None:
         """Give packets on their way and records not yet durable their time (seconds), and free both. No call may live."""
@@ -149,6 +156,7 @@ class LiveCall:
             now_ns=self.clock.now_ns,
             observe=self._observe,
             limits=hearing_limits(settings),
+            beside=self._beside(),
         )
         self.playout = ours.playout = Playout(outlet, self.clock, self._played, self._heard)
         self.nursing = NurseSide(
@@ -213,6 +221,12 @@ class LiveCall:
         self._layer_faults = sum(self.engines.classifier.layer_faults.values())
         self._outcome = "failed"
 
+    def _beside(self) -> SecondHearing | None:
+        judge, classifier = self.engines.second_opinion, self.engines.classifier
+        if judge is None:
+            return None
+        return SecondHearing(judge, classifier, known=lambda: self._judge.known, spawn=self._spawn)
+
     def _watch_layers(self, trace: Trace) -> None:
         """A layer that breaks changes nothing for the caller; somebody is woken, once."""
         faults = sum(self.engines.classifier.layer_faults.values())
@@ -234,10 +248,16 @@ class LiveCall:
             await self.equipment.stt.close()
         return Finished(self.call_id, self._outcome, call, self._judge.known, self.counts(), self.runtime.ended_ns)
 
-    def break_off(self) -> None:
-        """`live` was cancelled, or raised: end the record as it stands, so that it is sealed and summarised. Never raises."""
+    def break_off(self, *, alone: bool = False) -> None:
+        """`live` was cancelled, or raised: end the record as it stands, so that it is sealed and summarised. Never raises.
+
+        `alone`: nobody can be sent to the caller now. One who is urgent and has no nurse gets a call-back task.
+        """
         if self._segment.finished:
             return
+        if alone:
+            with suppress(Exception):  # the record ends all the same
+                self._promise_callback()
         outcome = outcome_of(self.runtime.call, booked=self.nursing.booked)
         payload = {
             "outcome": "failed" if outcome == "hung_up" else outcome,
@@ -247,6 +267,14 @@ class LiveCall:
         }
         with suppress(Exception):  # the process ends all the same
             self._segment.finish(monotonic_ns=self.clock.now_ns(), wall_ns=self.clock.wall_ns(), payload=payload)
+
+    def _promise_callback(self) -> None:
+        call = self.runtime.call
+        handoff = call.handoff
+        cared_for = handoff.bridged or handoff.taken or any(attempt.person for attempt in handoff.open)
+        if handoff.urgent and not cared_for and not call.callback:
+            reason = handoff.reason or Reason.URGENT
+            self.nursing.open_callback(fx.OpenCallback(reason=reason, level=handoff.level, within_s=CALLBACK_WITHIN_S))
 
     def note_number(self, number: str) -> None:
         """The caller's number as the network shows it, in the call's own loop; empty when they withheld it. Never raises.

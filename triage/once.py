@@ -8,6 +8,7 @@ name may hold what was dialled.
 import fcntl
 import hashlib
 import os
+import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -17,6 +18,8 @@ from triage.clock import NS
 
 KEPT_NS = 72 * 3600 * NS
 """A room's file is kept this long: longer than any call may last."""
+TRIES, PAUSE_S = 3, 0.01
+"""How often a lock is tried, and the pause between, s: whoever only looks has it for less."""
 
 
 class Visit(StrEnum):
@@ -56,14 +59,14 @@ class UsedRooms:
             OSError: it cannot be noted; nothing is known of the room.
         """
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path = self._folder / hashlib.sha256(room.encode()).hexdigest()[:32]
+        path = self._path(room)
         visit = Visit.FIRST
         try:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         except FileExistsError:
             visit, handle = Visit.AGAIN, os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(handle)
             if visit is Visit.FIRST:
                 _durable(self._folder)
         except BlockingIOError:
@@ -74,6 +77,26 @@ class UsedRooms:
             raise
         return Entered(visit, handle)
 
+    def visit(self, room: str) -> Visit:
+        """How this room would be found by whoever enters it now; nothing is noted.
+
+        A file that cannot be looked at counts as none: whoever is sent there finds out.
+        """
+        try:
+            handle = os.open(self._path(room), os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return Visit.FIRST
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return Visit.TAKEN
+        finally:
+            os.close(handle)
+        return Visit.AGAIN
+
+    def _path(self, room: str) -> Path:
+        return self._folder / hashlib.sha256(room.encode()).hexdigest()[:32]
+
     def forget(self, *, wall_ns: int) -> int:
         """Remove the files of rooms that are long over; returns how many. For the start of a worker."""
         removed = 0
@@ -83,6 +106,18 @@ class UsedRooms:
                     path.unlink()
                     removed += 1
         return removed
+
+
+def _lock(handle: int) -> None:
+    """Raises BlockingIOError where a process has it."""
+    for left in reversed(range(TRIES)):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if not left:
+                raise
+            threading.Event().wait(PAUSE_S)
 
 
 def _durable(folder: Path) -> None:

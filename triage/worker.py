@@ -49,7 +49,10 @@ from triage.handoff.desk import FileDesk
 from triage.latencies import SharedWindow
 from triage.lines.livekit.headers import caller_number
 from triage.lines.livekit.line import LiveKitLine
+from triage.lines.livekit.rooms import AGENT, SIP
 from triage.lines.livekit.signalling import ServerSignalling
+from triage.rescues import Rescues
+from triage.rescues import Server as Told
 from triage.stages.silero import SileroVoiceActivity
 from triage.watch import Watch
 
@@ -95,6 +98,8 @@ ENTERED_WITHIN_S = 10.0
 CLOSED_WITHIN_S = 2.0
 RESCUE_WITHIN_S = 5.0
 """livekit-server has sent another process to a caller within this, s."""
+RULE_ATTRIBUTE = "sip.ruleID"
+"""Participants who came in by a dispatch rule have it; the nurses that we dial have not."""
 RESCUED_LOOK_S = 0.05
 RESCUED_WITHIN_S = 8.0
 """The process that is sent to the caller of a call that broke is in the room within this, or it never comes, s."""
@@ -190,12 +195,13 @@ async def _serve(settings: Settings, line: Line) -> int:
     log.info("worker: %s at %s, %s; %s", settings.line_agent, line.url, settings.profile, admission.headroom(0))
     try:
         async with _health(server, admission, line.ports.worker), asyncio.TaskGroup() as group:
-            rescues = _Rescues(settings, line, group)
-            server.on("worker_started", lambda: server._proc_pool.on("process_closed", rescues.process_closed))
+            rescues = _rescues(server, settings, line, group)
+            watching = group.create_task(rescues.watch())
             running = group.create_task(server.run(devmode=False))
             stop = group.create_task(ending.wait())
             await asyncio.wait((running, stop), return_when=asyncio.FIRST_COMPLETED)
             rescues.over = True
+            watching.cancel()
             if not running.done():
                 await _drained(server, settings)
                 await server.aclose()
@@ -206,42 +212,73 @@ async def _serve(settings: Settings, line: Line) -> int:
     return 0
 
 
-class _Rescues:
-    """A call's process that died leaves its caller in a silent room: another one is sent there, once."""
+def _rescues(server: AgentServer, settings: Settings, line: Line, group: asyncio.TaskGroup) -> Rescues:
+    """What sends others to callers who are alone, told of what happens to this server."""
+    rooms = _Rooms(line)
+    rescues = Rescues(
+        Told(
+            known=lambda: _known(server),
+            rooms=rooms.names,
+            alone=rooms.alone,
+            send=functools.partial(_send, line, settings),
+            busy=lambda: {info.job.room.name for info in server.active_jobs},
+        ),
+        rooms_of(settings),
+        group,
+    )
 
-    def __init__(self, settings: Settings, line: Line, group: asyncio.TaskGroup) -> None:
-        self._settings, self._line, self._group = settings, line, group
-        self.over = False
-        """The worker ends: who is left has been brought to a nurse, or nobody can help."""
-
-    def process_closed(self, process: Any) -> None:
-        """One of the processes has ended."""
+    def process_closed(process: Any) -> None:
         info = process.running_job
-        if self.over or info is None or process.status is not JobStatus.FAILED:
-            return
-        if info.job.metadata == RESCUE:
-            log.error("a process that rescued a caller died too; nobody else is sent")
-            return
-        log.error("a call's process died; another is sent to its caller")
-        self._group.create_task(self._send(info.job.room.name))
+        if info is not None and process.status is JobStatus.FAILED:
+            rescues.died(info.job.room.name, rescuing=info.job.metadata == RESCUE)
 
-    async def _send(self, room: str) -> None:
-        try:
-            await _send_rescue(self._line, self._settings, room)
-        except Exception as error:  # whatever it is, it must not end the worker
-            log.error("nobody could be sent to the caller of a process that died (%s)", type(error).__name__)
+    server.on("worker_started", lambda: server._proc_pool.on("process_closed", process_closed))
+    server.on("worker_registered", lambda *_: rescues.taken_on())
+    return rescues
 
 
-async def _send_rescue(line: Line, settings: Settings, room: str) -> None:
-    """Have a process sent to the caller in this room. Raises what the library raises, TimeoutError among it."""
+@asynccontextmanager
+async def _asking(line: Line) -> AsyncIterator[api.LiveKitAPI]:
     client = api.LiveKitAPI(line.api_url, line.access.api_key, line.access.api_secret, failover=False)
     try:
         async with asyncio.timeout(RESCUE_WITHIN_S):
-            await client.agent_dispatch.create_dispatch(
-                api.CreateAgentDispatchRequest(agent_name=settings.line_agent, room=room, metadata=RESCUE)
-            )
+            yield client
     finally:
         await client.aclose()
+
+
+class _Rooms:
+    """Rooms of our calls, as livekit-server tells them. Raises what the library raises, TimeoutError among it."""
+
+    def __init__(self, line: Line) -> None:
+        self._line, self._beginning = line, f"{provision.ROOM_PREFIX}_"
+
+    async def names(self) -> list[str]:
+        """Of those with somebody in them, by their names."""
+        async with _asking(self._line) as client:
+            rooms = (await client.room.list_rooms(api.ListRoomsRequest())).rooms
+        return [room.name for room in rooms if room.num_participants and room.name.startswith(self._beginning)]
+
+    async def alone(self, name: str) -> bool:
+        """A caller is in this room, and no agent."""
+        async with _asking(self._line) as client:
+            there = (await client.room.list_participants(api.ListParticipantsRequest(room=name))).participants
+        if any(one.kind == AGENT for one in there):
+            return False
+        return any(one.kind == SIP and one.attributes.get(RULE_ATTRIBUTE) for one in there)
+
+
+async def _send(line: Line, settings: Settings, room: str, metadata: str) -> None:
+    """Have a process sent to the caller in this room. Raises what the library raises, TimeoutError among it."""
+    async with _asking(line) as client:
+        await client.agent_dispatch.create_dispatch(
+            api.CreateAgentDispatchRequest(agent_name=settings.line_agent, room=room, metadata=metadata)
+        )
+
+
+def _known(server: AgentServer) -> bool:
+    """livekit-server knows us."""
+    return server.id != NOBODY and not server._connecting  # 1.8.9, pinned: nothing public says it
 
 
 @asynccontextmanager
@@ -268,7 +305,7 @@ async def _health(server: AgentServer, admission: Admission, port: int) -> Async
         server._proc_pool.on("process_ready", process_ready)
 
     async def tell(_: web.Request) -> web.Response:
-        if server.id == NOBODY or server._connecting:  # 1.8.9, pinned: nothing public says it
+        if not _known(server):
             return web.Response(status=503, text="livekit-server does not know us (yet)\n")
         if failures >= FAILURES:
             return web.Response(status=503, text="processes cannot be made ready; see the log\n")
@@ -451,12 +488,24 @@ async def entry(context: JobContext) -> None:
         number=lambda identity: caller_number(context.room, identity),
         gone=lambda: not context.room.isconnected(),
         rescue=access.rescue,
+        orphaned=_orphaned,
     )
     try:
         await carry(ready, place, rescue=context.job.metadata == RESCUE)
+    except asyncio.CancelledError:
+        with suppress(asyncio.CancelledError, Exception):  # who looks for callers that are alone must not find us there
+            async with asyncio.timeout(CLOSED_WITHIN_S):
+                await context.room.disconnect()
+        raise
     finally:
         await access.close()
         context.shutdown(reason="call over")
+
+
+def _orphaned() -> bool:
+    """The worker that made this process is gone."""
+    parent = multiprocessing.parent_process()
+    return parent is not None and not parent.is_alive()
 
 
 class _Access:
@@ -489,7 +538,7 @@ class _Access:
         """Who came in by a dispatch rule; the nurses that we dial did not."""
         sip = rtc.ParticipantKind.PARTICIPANT_KIND_SIP
         found = self._context.room.remote_participants.values()
-        return [one for one in found if one.kind == sip and one.attributes.get("sip.ruleID")]
+        return [one for one in found if one.kind == sip and one.attributes.get(RULE_ATTRIBUTE)]
 
     async def line_to(self, caller: str, clock: Clock, desk: FileDesk) -> LiveKitLine:
         """The line to one of them."""
@@ -524,7 +573,7 @@ class _Access:
         before = set(room.remote_participants)
         try:
             async with asyncio.timeout(RESCUED_WITHIN_S):
-                await _send_rescue(self._line, self._settings, room.name)
+                await _send(self._line, self._settings, room.name, RESCUE)
                 while not any(  # noqa: ASYNC110 events would need a handler for a thing that happens once
                     one.kind == agent for name, one in room.remote_participants.items() if name not in before
                 ):
