@@ -15,9 +15,10 @@ demo: ## one simulated call, from ring to record: make demo SCENARIO=third_turn 
 	@.ci/setup run
 	@$(PY) -m triage demo $(SCENARIO) $(ARGS)
 
-test: ## all tests
+test: ## all tests but those that ring the telephone line; of these the quick ones where its packages are
 	@.ci/setup dev
 	@$(PY) -m pytest $(ARGS)
+	@[ ! -x .venv-line/bin/triage ] || .venv-line/bin/python -m pytest tests/line -m "line and not realtime" $(ARGS)
 
 test-line: line ## types and tests of the telephone line: real engines, real phones; none is skipped
 	@.ci/test-line $(ARGS)

@@ -27,10 +27,20 @@ DOWN_WITHIN_S = 20
 collect_ignore_glob = ["test_*.py"] if MISSING else []
 
 
+QUICK = (
+    *("codecs", "dialog", "figures", "hearing", "livekit_contract", "livekit_heirs", "livekit_nurse_leg"),
+    *("livekit_proof", "livekit_races", "livekit_signalling", "messages", "refer", "rtp", "sdp", "sound", "transfers"),
+    *("wire", "worker_offers"),
+)
+"""Test files that need the packages of the line only: no engine, no phone. `make test` runs them where they can be run."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.line)
+            if item.path.stem.removeprefix("test_") not in QUICK:
+                item.add_marker(pytest.mark.realtime)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
