@@ -15,7 +15,12 @@ _TABLES = frozenset(("class", "cue", "category"))
 """Named entries: `[class.person]`."""
 _LISTS = frozenset(("flag", "qualifier", "measure", "combination"))
 """Entries in a row: `[[flag]]`."""
-_TOP = _TABLES | _LISTS | _SIGNED | {"schema", "version", "level_rank", "barriers", "noun_words", "noun_classes", "spelled"}
+_TOP = (
+    _TABLES
+    | _LISTS
+    | _SIGNED
+    | {"schema", "version", "level_rank", "barriers", "noun_words", "noun_classes", "spelled"}
+)
 _KEYS: Mapping[str, frozenset[str]] = {
     "class": _SPOKEN,
     "flag": _SPOKEN | _SIGNED | {"code", "category", "level", "counts"},

@@ -18,7 +18,7 @@ from classifiers.levels import Category, Level
 from classifiers.patterns import Book, PatternError
 from classifiers.rule_check import RuleFileError, check_phrases, check_shape, classes_named
 
-__all__ = ["Rulebook", "RuleFileError", "keep_compiled", "load_rulebook", "phrases", "read_files"]
+__all__ = ["RuleFileError", "Rulebook", "keep_compiled", "load_rulebook", "phrases", "read_files"]
 
 SCHEMA = 1
 LANGUAGES = ("en", "es")

@@ -7,7 +7,7 @@ than what the rules said changes nothing. There is none by default.
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from classifiers.assessment import Assessment, Known
@@ -140,9 +140,14 @@ async def raised_by(
     counts = counts if counts is not None else SecondCounts()
     if judge is None:
         return None
+    loop = asyncio.get_running_loop()
+    began = loop.time()
     try:
         raw = await (call or asyncio.wait_for)(judge.ask(question), deadline_s)
+        if loop.time() - began > deadline_s:
+            raise TimeoutError  # it would not be stopped, and answered all the same
         answer = read_answer(raw)
+        source = ("second_opinion", str(judge.id))
     except TimeoutError:
         counts.late += 1
         return None
@@ -155,4 +160,5 @@ async def raised_by(
         return None
     counts.raised += 1
     score = max(THRESHOLD, answer.confidence)
-    return classifier.verdict(answer.level, answer.category, score, f"second_opinion:{answer.reason_code}")
+    raised = classifier.verdict(answer.level, answer.category, score, f"second_opinion:{answer.reason_code}")
+    return replace(raised, versions=(*raised.versions, source))

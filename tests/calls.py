@@ -32,6 +32,7 @@ from audit.verify import Verified
 from audit.writer import AuditWriter
 from classifiers.assessment import Assessment, Evidence, Known
 from classifiers.levels import Category, Level
+from classifiers.second_opinion import SecondOpinion
 from fsm import effects as fx
 from fsm import events as ev
 from fsm.machine import Step
@@ -319,6 +320,7 @@ class Call:
     vad: Callable[[], VoiceActivity] = SileroVoiceActivity.load
     line: "type[NotedLine] | None" = None
     post: Post | None = None
+    second_opinion: SecondOpinion | None = None
     alone: bool = True
     """No other call lives in this loop; then no task may be left behind."""
     writer: str = "test"
@@ -373,6 +375,7 @@ class Call:
                 book=BOOK,
                 alarm=alarm,
                 post=self.post,
+                second_opinion=self.second_opinion,
             ),
             Equipment(
                 line=line,
@@ -569,7 +572,8 @@ class Rung:
 
     def check_record(self) -> None:
         """The record is whole, opens, and holds one assessment for every final, stretch and tail."""
-        counts, assessments = self.finished.counts, self.payloads("assessment")
+        counts = self.finished.counts
+        assessments = [found for found in self.payloads("assessment") if found["kind"] != "second_opinion"]
         assert len(assessments) == counts["assessments"]
         assert len(self.payloads("stt_final")) == counts["finals"] + counts["tails"]
         assert len(self.payloads("step")) == len(self.steps)

@@ -36,7 +36,6 @@ TESTED_THROUGH_OTHERS = {
     "classifiers.numbers": _RULES,
     "classifiers.patterns": _RULES,
     "classifiers.rule_call": _RULES,
-    "classifiers.second_opinion": "a Protocol; nothing fulfils it yet",
     "classifiers.tokens": _RULES,
     "classifiers.training.card": _TRAINING,
     "classifiers.training.corpus": _TRAINING,

@@ -1,7 +1,8 @@
 """P1, P3: every final and every stretch is judged, in every state; nobody talks past the classifier; coughs are no words."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import dataclasses
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import numpy as np
 import pytest
@@ -104,10 +105,23 @@ class Ledger:
         self.lines.append(f"{kind} {assessment.level}{' ' + suppressed if suppressed else ''}")
 
 
+class Beside:
+    """A second opinion that answers when the test says so."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, Level]] = []
+        self.answers: list[Callable[[Assessment], None]] = []
+
+    def ask(self, text: str, question: str, first: Assessment, answer: Callable[[Assessment], None]) -> None:
+        self.asked.append((text, question, first.level))
+        self.answers.append(answer)
+
+
 class Ear:
     """A Listening with everything around it in the test's hand; time is audio time."""
 
     def __init__(self, limits: HearingLimits | None = None) -> None:
+        self.beside = Beside()
         self.vad, self.stt, self.judge, self.ours, self.ledger = Vad(), Stt(), Judge(), Ours(), Ledger()
         self.events: list[ev.Event] = []
         self.position = 0
@@ -122,6 +136,7 @@ class Ear:
             now_ns=lambda: self.position * 1_000_000_000 // RATE + 1,
             observe=lambda trace: None,
             limits=limits,
+            beside=self.beside,
         )
 
     def hear(self, seconds: float, p: float) -> "Ear":
@@ -369,3 +384,56 @@ def test_bridged_means_deaf_until_the_nurse_is_lost() -> None:
 def test_a_short_pause_does_not_end_the_turn(silence: float) -> None:
     ear = Ear().hear(1.0, 0.9).hear(silence, 0.0).hear(0.5, 0.9)
     assert ear.stt.finished == 0
+
+
+# --- the second opinion
+
+WORSE = Assessment(
+    level=Level.EMERGENCY_NOW, category=Category.SEPSIS, score=0.9, rule="second_opinion:implied", clip="x", rank=1050
+)
+
+
+def test_the_second_opinion_is_asked_about_each_final_with_the_question_and_never_about_a_stretch() -> None:
+    ear = Ear()
+    ear.listening.question = "How are you?"
+    ear.says("so and so").says("danger").says("")
+    assert ear.beside.asked == [
+        ("so and so", "How are you?", Level.ROUTINE),
+        ("danger", "How are you?", Level.NURSE_NOW),
+    ]
+
+
+def test_it_is_not_asked_about_our_own_echo() -> None:
+    ear = Ear()
+    ear.ours.playing, ear.ours.words = True, ("do", "you", "feel", "unwell")
+    ear.says("do you feel unwell")
+    assert ear.beside.asked == []
+
+
+def test_its_raise_is_told_and_written_like_any_finding_under_the_turn_it_is_of() -> None:
+    ear = Ear().says("so and so").hear(2.0, 0.0)
+    ear.beside.answers[0](WORSE)
+    told = ear.events[-1]
+    assert isinstance(told, ev.UrgencyRaised)
+    assert (told.level, told.category, told.rank, told.says_number) == ("emergency_now", "sepsis", 1050, True)
+    assert ear.listening.gravest == (WORSE, "so and so", 1)
+    assert ear.ledger.lines[-1] == "second_opinion emergency_now"
+    assert ear.counts_agree()
+
+
+def test_a_graver_finding_stays_the_gravest() -> None:
+    ear = Ear().says("danger")
+    ear.beside.answers[0](dataclasses.replace(WORSE, rank=10))
+    assert ear.listening.gravest is not None and ear.listening.gravest[0].category is Category.CHEST
+
+
+@pytest.mark.parametrize("over", ["a nurse has the caller", "the last words are judged"])
+def test_a_raise_that_comes_too_late_for_anybody_is_stale(over: str) -> None:
+    ear = Ear().says("so and so").hear(2.0, 0.0)
+    if over == "a nurse has the caller":
+        ear.listening.deaf = True
+    else:
+        ear.listening.drain()
+    events, lines = list(ear.events), list(ear.ledger.lines)
+    ear.beside.answers[0](WORSE)
+    assert (ear.events, ear.ledger.lines, ear.listening.gravest) == (events, lines, None)

@@ -16,6 +16,7 @@ from classifiers import Classifier
 from classifiers import load as load_classifier
 from classifiers.model import ModelFileError
 from classifiers.rulebook import RuleFileError
+from classifiers.second_opinion import SecondOpinion
 from triage.call import Engines
 from triage.clips import ClipLibrary
 from triage.config import Settings
@@ -45,11 +46,13 @@ def load(
     inline: bool = False,
     deferred: bool = False,
     voice_busy: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    second_opinion: SecondOpinion | None = None,
 ) -> Loaded:
     """Load and check everything. `writer`: id of this process in the record, unique among those that live at one time.
 
     `inline`: records are committed in the caller's thread, for virtual time. `deferred`: a store that cannot be opened
     now is tried again later, and calls are journalled meanwhile. `voice_busy` is held while the local voice is at work.
+    `second_opinion`: a judge asked beside each final; it is a vendor's, and there is none by default.
 
     Raises:
         AssetError: a clip, the book or the classifier is missing or damaged.
@@ -83,6 +86,7 @@ def load(
         book=book,
         alarm=alarm,
         post=None if inline else post_of(settings, folder.keyring(Role.WRITER).public_key()),
+        second_opinion=second_opinion,
     )
     return Loaded(engines, folder, warning)
 

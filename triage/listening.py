@@ -82,6 +82,14 @@ class Ledger(Protocol):
         ...
 
 
+class Beside(Protocol):
+    """A slower judge, asked after each final."""
+
+    def ask(self, text: str, question: str, first: Assessment, answer: Callable[[Assessment], None]) -> None:
+        """Ask; `answer` is called later if at all. Returns at once, never raises."""
+        ...
+
+
 @dataclass(slots=True)
 class Counts:
     """What was heard and judged; finals + stretches + tails must equal assessments when the call ends."""
@@ -107,7 +115,9 @@ class Listening:
         now_ns: Callable[[], int],
         observe: Callable[[Trace], None],
         limits: HearingLimits | None = None,
+        beside: Beside | None = None,
     ) -> None:
+        self._beside = beside
         self._vad, self._stt, self._judge, self._ours, self._ledger = vad, stt, judge, ours, ledger
         self._tell, self._now_ns, self._observe = tell, now_ns, observe
         self._limits = limits or HearingLimits()
@@ -418,32 +428,43 @@ class Listening:
                 suppressed = "echo"
             else:
                 self._word_end_ns[self.turn] = self.at_ns(self._voice.last_voice)
-                if self.gravest is None or assessment.rank > self.gravest[0].rank:
-                    self.gravest = (assessment, text, self.turn)
-                self._tell(
-                    ev.UrgencyRaised(
-                        at_ns=began_ns,
-                        level=assessment.level.value,
-                        category=assessment.category.value,
-                        rank=assessment.rank,
-                        clip=assessment.clip,
-                        says_number=assessment.level.value == "emergency_now",
-                    )
-                )
-        self._ledger.assessed(kind, text, assessment, turn=self.turn, suppressed=suppressed)
-        took_us = (self._now_ns() - began_ns) // 1000
-        self._observe(
-            Assessed(
-                at_ns=began_ns,
-                kind=kind,
-                text=text,
-                assessment=assessment,
-                turn=self.turn,
-                took_us=took_us,
-                suppressed=suppressed,
+                self._raise(assessment, text, self.turn, began_ns)
+        self._noted(kind, text, assessment, self.turn, began_ns, suppressed)
+        if self._beside is not None and kind != "stretch" and text.strip() and not self._is_echo(transcript):
+            turn = self.turn
+            self._beside.ask(text, self.question, assessment, lambda raised: self._second_raised(raised, text, turn))
+        return assessment if assessment.urgent and not suppressed else None
+
+    def _second_raised(self, assessment: Assessment, text: str, turn: int) -> None:
+        """The judge beside raised a final; stale once a nurse has the caller or the last words are judged."""
+        if self.deaf or self._drained:
+            return
+        now_ns = self._now_ns()
+        self._raise(assessment, text, turn, now_ns)
+        self._noted("second_opinion", text, assessment, turn, now_ns, "")
+
+    def _raise(self, assessment: Assessment, text: str, turn: int, at_ns: int) -> None:
+        if self.gravest is None or assessment.rank > self.gravest[0].rank:
+            self.gravest = (assessment, text, turn)
+        self._tell(
+            ev.UrgencyRaised(
+                at_ns=at_ns,
+                level=assessment.level.value,
+                category=assessment.category.value,
+                rank=assessment.rank,
+                clip=assessment.clip,
+                says_number=assessment.level.value == "emergency_now",
             )
         )
-        return assessment if assessment.urgent and not suppressed else None
+
+    def _noted(self, kind: str, text: str, verdict: Assessment, turn: int, at_ns: int, suppressed: str) -> None:
+        self._ledger.assessed(kind, text, verdict, turn=turn, suppressed=suppressed)
+        us = (self._now_ns() - at_ns) // 1000
+        self._observe(
+            Assessed(
+                at_ns=at_ns, kind=kind, text=text, assessment=verdict, turn=turn, took_us=us, suppressed=suppressed
+            )
+        )
 
     # --- ends
 

@@ -36,10 +36,10 @@ class Heard(Trace):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assessed(Trace):
-    """A final, stretch or tail was judged."""
+    """A final, stretch or tail was judged, or raised by the second opinion."""
 
     kind: str
-    """final, stretch or tail."""
+    """final, stretch, tail or second_opinion."""
     text: str
     assessment: Assessment
     turn: int

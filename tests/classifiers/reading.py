@@ -1,9 +1,37 @@
 """Reads the development lines and calls beside it."""
 
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 
+from classifiers import Category
+
+
+@dataclass(frozen=True, slots=True)
+class Vignette:
+    """One danger said plainly, said not to be there, and said of somebody who is not the patient."""
+
+    name: str
+    """The category, or category.code for a further one of it."""
+    category: Category
+    plain: str
+    negated: str
+    other: str
+
+
 LINES = Path(__file__).parent / "lines"
+
+
+def vignettes(text: str) -> list[Vignette]:
+    """The vignettes of a file: `[category]`, and `[category.code]` for every further flag of that category."""
+    found = []
+    for name, table in tomllib.loads(text).items():
+        further = {key: row for key, row in table.items() if isinstance(row, dict)}
+        own = {key: words for key, words in table.items() if key not in further}
+        rows = [(name, own)] if own or not further else []
+        rows += [(f"{name}.{code}", row) for code, row in further.items()]
+        found += [Vignette(called, Category(name), **row) for called, row in rows]
+    return found
 
 
 def urgent_lines(name: str) -> list[tuple[str, bool, str]]:

@@ -5,7 +5,8 @@ import re
 import pytest
 
 from classifiers import Category, Level
-from classifiers.rulebook import SCHEMA, RuleFileError, load_rulebook, phrases, read_files
+from classifiers.rule_check import RuleFileError
+from classifiers.rulebook import SCHEMA, load_rulebook, phrases, read_files
 
 RULES = load_rulebook()
 TEXTS = read_files()
@@ -98,7 +99,7 @@ FLAG = 'schema = 1\n[[flag]]\ncode = "x"\n'
         (FLAG + 'category = "chest"\nlevel = "nurse_now"', "x: no en"),
         (FLAG + 'category = "chest"\nlevel = "nurse_now"\nen = """\n# nothing\n"""', "x: en has no phrase"),
         (FLAG + 'en = "zebra"\nes = ""', "x: es has no phrase"),
-        (FLAG + 'en = 3', "x: en is not a text"),
+        (FLAG + "en = 3", "x: en is not a text"),
         (FLAG + 'en = "zebra"\nspanish = "cebra"', "x: unknown key 'spanish'"),
         (FLAG + 'en = "zebra"\nlevle = "nurse_now"', "x: unknown key 'levle'"),
         (FLAG + 'en = "my <zebra> hurts"', "x: 'my <zebra> hurts': nobody defines <zebra>"),
@@ -108,7 +109,7 @@ FLAG = 'schema = 1\n[[flag]]\ncode = "x"\n'
         ('schema = 1\n[[flag]]\nen = "zebra"', "flag number 1: no code"),
         ('schema = 1\n[flag]\ncode = "x"', "flag: write [[flag]]"),
         ('schema = 1\n[[flags]]\ncode = "x"', "top: unknown key 'flags'"),
-        ('schema = 1\n[class.zebra]', "zebra: no phrase in any language"),
+        ("schema = 1\n[class.zebra]", "zebra: no phrase in any language"),
         ('schema = 1\n[cue.zebra]\nen = "zebra"', "zebra: no kind"),
         ('schema = 1\n[cue.negate_long]\nkind = "shield"\nen = "zebra"', "negate_long: cue stands in assertion.toml"),
         ('schema = 1\n[[qualifier]]\nname = "zebra"', "zebra: no phrase in any language"),

@@ -20,6 +20,7 @@ from classifiers.second_opinion import (
     raised_by,
     read_answer,
 )
+from triage import clock as clocks
 
 SHARED = load()
 GOOD = {"level": "nurse_now", "category": "chest", "confidence": 0.9, "reason_code": "implied"}
@@ -105,6 +106,59 @@ async def test_a_broken_vendor_changes_nothing(answer: object) -> None:
 async def test_the_vendors_own_timeout_is_only_late() -> None:
     verdict, counts = await raised(TimeoutError())
     assert (verdict, counts.late) == (None, 1)
+
+
+def waited(judge: Vendor) -> tuple[Assessment | None, SecondCounts, float]:
+    """What came of asking this judge, and the virtual seconds until then; never more than ten."""
+
+    async def asks() -> tuple[Assessment | None, SecondCounts, float]:
+        counts, loop = SecondCounts(), asyncio.get_running_loop()
+        began = loop.time()
+        async with asyncio.timeout(10):
+            verdict = await raised_by(judge, asked(), SHARED, counts=counts)
+        return verdict, counts, loop.time() - began
+
+    return clocks.run(asks(), virtual=True)
+
+
+def test_the_deadline_is_a_second_and_a_half() -> None:
+    assert DEADLINE_S == 1.5
+
+
+def test_a_judge_that_never_returns_is_left_at_the_deadline() -> None:
+    verdict, counts, took_s = waited(Vendor(None))
+    assert (verdict, counts.late) == (None, 1)
+    assert took_s == pytest.approx(1.5)
+
+
+class Late(Vendor):
+    """Answers well after so many seconds, and lets nobody stop it when `stubborn`."""
+
+    def __init__(self, after_s: float, stubborn: bool = False) -> None:
+        super().__init__(json.dumps(GOOD))
+        self.after_s, self.stubborn = after_s, stubborn
+
+    async def ask(self, question: SecondQuestion) -> str:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self.after_s
+        while loop.time() < until:
+            try:
+                await asyncio.sleep(until - loop.time())
+            except asyncio.CancelledError:
+                if not self.stubborn:
+                    raise
+        return str(self.answer)
+
+
+@pytest.mark.parametrize(("judge", "heard"), [(Late(1.4), True), (Late(1.6), False), (Late(3.0, stubborn=True), False)])
+def test_only_what_comes_within_the_deadline_is_heard(judge: Late, heard: bool) -> None:
+    verdict, counts, _ = waited(judge)
+    assert (verdict is not None, counts.raised, counts.late) == (heard, int(heard), int(not heard))
+
+
+async def test_a_raise_says_who_raised() -> None:
+    verdict, _ = await raised(json.dumps(GOOD))
+    assert verdict is not None and ("second_opinion", "vendor 1") in verdict.versions
 
 
 async def test_our_own_cancellation_is_not_swallowed() -> None:
