@@ -292,7 +292,10 @@ class Context:
         return False
 
     def _afterwards(self, first: int, last: int, code: str) -> Iterator[str]:
-        """What is said of the finding in a later breath: taken back, settled, explained, or in other hands."""
+        """What is said of the finding in a later breath: taken back, settled, explained, or in other hands.
+
+        What "belongs" to a worse finding, told in the same words, is left to that finding's own line and category.
+        """
         if any(span.first >= last for span, _ in self.kinds.get("taken_back", ())):
             yield "taken_back"
         for span, row in self.kinds.get("settled", ()):
@@ -305,6 +308,11 @@ class Context:
             concerns = code in row["of"].split() and away <= _NEAR_CAUSE
             inside = first <= span.first and span.last <= last
             if concerns and not inside and not any(start <= span.first < end for start, end, _ in self._negations):
+                yield "explained"
+        for span, row in self.kinds.get("belongs", ()):
+            near = max(span.first - last, first - span.last) <= _NEAR_CAUSE
+            denied = any(start <= span.first < end for start, end, _ in self._negations)
+            if near and not denied and code in row["of"].split():
                 yield "explained"
         if any(span.first >= last for span, _ in self.kinds.get("in_care", ())):
             segments = {self._segment[first], self._segment[last - 1]}
