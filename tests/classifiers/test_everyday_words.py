@@ -35,6 +35,10 @@ STILL_URGENT = (
     "he hit his head and there's clear fluid coming out of his ear",
     "my lips aren't swollen but I can't breathe after the bee sting",
     "I'm thirty weeks and the baby has stopped moving",
+    "I'm thirty weeks and there's a bit of fluid leaking",
+    "please help my mom is down on the floor",
+    "she's lying on the floor please help",
+    "a bit of black tarry stuff came out when I went",
 )
 
 
