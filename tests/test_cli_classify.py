@@ -10,7 +10,7 @@ import pytest
 from classifiers import load
 from classifiers.evaluation import report
 from triage.cli import main
-from triage.cli_classify import answers, judge_all, labelled_lines, read_line
+from triage.cli_classify import Fault, answers, judge_all, labelled_lines, read_line
 
 
 def test_each_line_gets_one_answer_and_a_bad_one_an_error() -> None:
@@ -23,14 +23,15 @@ def test_each_line_gets_one_answer_and_a_bad_one_an_error() -> None:
 
 
 def test_a_fault_is_told_without_quoting_the_line() -> None:
-    assert read_line(b"{secret words", 1) == "broken JSON"
+    fault = read_line(b"{secret words", 1)
+    assert isinstance(fault, Fault) and fault.words == "broken JSON"
 
 
 def test_the_turns_of_one_call_are_judged_together(tmp_path: Path) -> None:
     file = tmp_path / "labelled.jsonl"
     rows = [
-        {"id": 1, "call": "a", "turn": 1, "text": "my stomach is upset", "label": "not_urgent"},
-        {"id": 2, "call": "a", "turn": 2, "text": "I can't breathe", "label": "urgent"},
+        {"id": 1, "call": "a", "turn": 1, "text": "my stomach is upset", "label": "routine"},
+        {"id": 2, "call": "a", "turn": 2, "text": "I can't breathe", "label": "nurse_now"},
     ]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     read = labelled_lines(file)

@@ -323,6 +323,7 @@ def test_a_clock_needs_a_loop() -> None:
 
 MAY_READ_TIME = {
     "triage/clock.py": "the clock",
+    "triage/bench/impairer.py": "a thread of its own between other programs, whose time it notes",
     "triage/bench/media/pacer.py": "the beat of a thread of its own, which no loop's time may hold up",
     "triage/cli_classify.py": "reports how long a verdict took",
     "classifiers/judge.py": "measures its own deadline; the clock is a parameter",
