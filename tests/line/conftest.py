@@ -1,11 +1,14 @@
 """What the tests of the telephone line share: they are left out where its packages are missing, and say so at the end."""
 
+import asyncio
+import functools
+import inspect
 import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -35,9 +38,26 @@ QUICK = (
 """Test files that need the packages of the line only: no engine, no phone. `make test` runs them where they can be run."""
 
 
+TEST_S = 150.0
+"""A test that waits longer waits for ever: it fails."""
+
+
+def bounded(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """The same test, which fails when it hangs."""
+
+    @functools.wraps(test)
+    async def within(*args: object, **named: object) -> None:
+        async with asyncio.timeout(TEST_S):
+            await test(*args, **named)
+
+    return within
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
+            if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+                item.obj = bounded(item.obj)
             item.add_marker(pytest.mark.line)
             if item.path.stem.removeprefix("test_") not in QUICK:
                 item.add_marker(pytest.mark.realtime)
