@@ -105,7 +105,7 @@ def test_the_rooms_keep_their_borders() -> None:
 
 LINE_PACKAGES = ("G722", "aiohttp", "google.protobuf", "livekit", "psutil", "redis", "sipmessage")
 """Packages of the telephone line: the demo and its tests run where none of them is."""
-LINE_ROOMS = ("triage/bench/", "triage/lines/livekit", "triage/worker.py")
+LINE_ROOMS = ("triage/bench/", "triage/up/", "triage/lines/livekit", "triage/worker.py")
 
 
 def test_only_the_telephone_line_imports_its_packages() -> None:

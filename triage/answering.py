@@ -23,7 +23,6 @@ from fsm.events import Rung
 from fsm.prompts import APOLOGY
 from fsm.states import Declared, Reason, RungKind
 from triage.bench.mark import is_marked
-from triage.bench.supervisor import leaf
 from triage.call import Engines, Equipment, LiveCall, new_call_id
 from triage.clock import Clock
 from triage.config import Settings
@@ -36,6 +35,7 @@ from triage.stages.reciting_stt import RecitingSpeechToText, read_script
 from triage.stages.silero import SileroVoiceActivity
 from triage.tools import FakeTools
 from triage.trace import CallClosed, Paged, StepTaken, Trace
+from triage.up.supervisor import leaf
 from triage.watch import Watch
 
 RESCUE = "rescue"

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from triage.bench.line_files import Line
-    from triage.bench.supervisor import Supervisor
     from triage.config import Settings
+    from triage.up.line_files import Line
+    from triage.up.supervisor import Supervisor
 
 line_app = typer.Typer(name="line", no_args_is_help=True, help="The telephone line: install, status, provision.")
 
@@ -54,20 +54,19 @@ def up(
     need_packages()
     from rich.console import Console
 
-    from triage.bench import engines
-    from triage.bench import up as line_up
     from triage.handoff import desk
+    from triage.up import engines, programs
 
     settings, env = settings_of(context, data), dict(os.environ)
     desk.check(settings)
     notes = () if engines_only else _looked_at(settings)
     installed = engines.provide(env, typer.echo)
     config = context.obj.config
-    with line_up.reserved(settings) as line:
+    with programs.reserved(settings) as line:
         console = Console(file=cast("IO[str]", Screen(sys.stdout)))
         for note in notes:
             console.print(note, style="yellow", highlight=False, soft_wrap=True, markup=False)
-        made = line_up.supervisor(
+        made = programs.supervisor(
             settings,
             line,
             installed,
@@ -76,13 +75,13 @@ def up(
             only_engines=engines_only,
             say=lambda words: console.print(words, highlight=False, soft_wrap=True, markup=False),
         )
-        asyncio.run(_run(console, made, line, "" if engines_only else line_up.line_to_ring(settings, line)))
+        asyncio.run(_run(console, made, line, "" if engines_only else programs.line_to_ring(settings, line)))
 
 
 @line_app.command()
 def install() -> None:
     """Find livekit-server and Redis, or install them; what is there is never built again."""
-    from triage.bench import engines
+    from triage.up import engines
 
     found = engines.provide(dict(os.environ), typer.echo)
     for engine in (found.server, found.redis):
@@ -93,8 +92,8 @@ def install() -> None:
 def status(context: typer.Context, data: DataFolder = None) -> None:
     """Say what of the line answers now, and whether it is provisioned. Exit code 1 where something is missing."""
     need_packages()
-    from triage.bench import line_files, probes, provision
-    from triage.bench.up import line_to_ring
+    from triage.up import line_files, probes, provision
+    from triage.up.programs import line_to_ring
 
     settings = settings_of(context, data)
     line = line_files.opened(settings)
@@ -127,8 +126,8 @@ def status(context: typer.Context, data: DataFolder = None) -> None:
 def provision_line(context: typer.Context, data: DataFolder = None) -> None:
     """Make trunks and dispatch rule at livekit-server as the settings say; running it again changes nothing."""
     need_packages()
-    from triage.bench import line_files
-    from triage.bench.provision import provision
+    from triage.up import line_files
+    from triage.up.provision import provision
 
     settings = settings_of(context, data)
     done = asyncio.run(provision(settings, line_files.opened(settings)))
@@ -150,8 +149,8 @@ def _looked_at(settings: "Settings") -> tuple[str, ...]:
         StorageError: the folder cannot be written, or its keys are missing.
     """
     from triage.answering import script_of
-    from triage.bench.up import check
     from triage.engines import keys
+    from triage.up.programs import check
 
     check(settings)
     script_of(settings)
@@ -202,7 +201,7 @@ async def _run(console: "Console", supervisor: "Supervisor", line: "Line", addre
     """Until Ctrl-C. `address`: where to ring; empty when only the engines run."""
     from rich.live import Live
 
-    from triage.bench.supervisor import leaf
+    from triage.up.supervisor import leaf
 
     def ready() -> None:
         what = f"ring {address}" if address else f"engines are up, livekit-server at {line.url}"

@@ -12,8 +12,8 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import TextIO
 
-from triage.bench.scrubber import Scrubber
 from triage.errors import SettingError
+from triage.up.scrubber import Scrubber
 
 REFUSED = ("LIVEKIT_OBSERVABILITY_URL",)
 """Variables under which recordings, transcripts and logs are uploaded: nothing starts with one of them."""

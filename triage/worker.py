@@ -38,9 +38,6 @@ from livekit.rtc._ffi_client import FfiClient
 from triage import engines, privacy
 from triage.admission import MB, Admission
 from triage.answering import RESCUE, Place, Ready, carry, desk_of, rooms_of, script_of, tools_of
-from triage.bench import line_files, provision
-from triage.bench.line_files import LOOPBACK, Line
-from triage.bench.supervisor import leaf
 from triage.clock import Clock, stopwatch
 from triage.config import Settings
 from triage.doctor import production_obstacles
@@ -54,6 +51,9 @@ from triage.lines.livekit.signalling import ServerSignalling
 from triage.rescues import Rescues
 from triage.rescues import Server as Told
 from triage.stages.silero import SileroVoiceActivity
+from triage.up import line_files, provision
+from triage.up.line_files import LOOPBACK, Line
+from triage.up.supervisor import leaf
 from triage.watch import Watch
 
 READY = "ready"

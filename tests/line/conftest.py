@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from triage.bench import engines, line_files
 from triage.config import Settings, load
 from triage.errors import UsageError
+from triage.up import engines, line_files
 
 PACKAGES = ("G722", "aiohttp", "livekit", "psutil", "redis", "sipmessage")
 MISSING = [name for name in PACKAGES if find_spec(name) is None]

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from triage.bench import engines, line_files
-from triage.bench.line_files import Access, Line, Ports
 from triage.errors import UsageError
+from triage.up import engines, line_files
+from triage.up.line_files import Access, Line, Ports
 
 UP_S = 15.0
 

@@ -9,8 +9,8 @@ import psutil
 import pytest
 
 from tests.line.conftest import Standing
-from triage.bench import engines, line_files
-from triage.bench.probes import http_answers, redis_answers
+from triage.up import engines, line_files
+from triage.up.probes import http_answers, redis_answers
 
 
 def programs(standing: Standing) -> list[psutil.Process]:

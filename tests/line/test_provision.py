@@ -9,10 +9,10 @@ import pytest
 from livekit import api
 
 from tests.line.conftest import Standing
-from triage.bench import provision
-from triage.bench.line_files import Access
 from triage.config import Settings, load
 from triage.errors import UsageError
+from triage.up import provision
+from triage.up.line_files import Access
 
 
 @pytest.fixture

@@ -24,7 +24,6 @@ from tests.line import rooms as line_rooms
 from tests.line.rooms import ANSWERED, FOREIGN, UNANSWERED, UNKNOWN, RoomAgent, agent_in_next_room
 from tests.line.stack import Stack, free_ports, stack  # noqa: F401 a fixture
 from tests.line.telephony import AGENT_TONE, CALLER_TONE, NURSE_TONE, baresip, heard_s, recording, tone
-from triage.bench import line_files
 from triage.bench.media.codecs import encoder
 from triage.bench.phones import baresip as phones
 from triage.bench.phones import sipp
@@ -32,6 +31,7 @@ from triage.bench.seam.room import Access
 from triage.bench.service import SipBench
 from triage.bench.sip.agent import Agent
 from triage.config import Settings
+from triage.up import line_files
 
 pytestmark = [
     pytest.mark.line,

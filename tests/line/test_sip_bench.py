@@ -16,9 +16,10 @@ from tests.line import rooms as line_rooms
 from tests.line.rooms import agent_in_next_room
 from tests.line.stack import Stack, found_engines, stack  # noqa: F401 a fixture
 from tests.line.telephony import sipp_caller
-from triage.bench import line_files, probes, sip_bench
+from triage.bench import sip_bench
 from triage.bench.phones import sipp
 from triage.bench.sip.agent import Agent
+from triage.up import line_files, probes
 
 pytestmark = pytest.mark.line
 

@@ -13,11 +13,11 @@ import psutil
 import pytest
 
 from tests.line.conftest import variables
-from triage.bench import engines, supervisor, up
-from triage.bench.line_files import Access, Line, Ports
-from triage.bench.supervisor import LineFailed, Program, State, Supervisor
 from triage.config import load
 from triage.errors import UsageError
+from triage.up import engines, programs, supervisor
+from triage.up.line_files import Access, Line, Ports
+from triage.up.supervisor import LineFailed, Program, State, Supervisor
 
 WAITS = "trap 'exit 0' TERM; while :; do sleep 0.05; done"
 
@@ -340,11 +340,11 @@ def test_a_broken_list_of_processes_ends_nobody(text: str, tmp_path: Path) -> No
 async def test_redis_and_the_server_come_back_and_are_provisioned_again(
     installed: engines.Engines, tmp_path: Path
 ) -> None:
-    from triage.bench.provision import missing
+    from triage.up.provision import missing
 
     settings = load(env=variables(tmp_path))
-    with up.reserved(settings) as line:
-        made = up.supervisor(settings, line, installed, env=os.environ, only_engines=True)
+    with programs.reserved(settings) as line:
+        made = programs.supervisor(settings, line, installed, env=os.environ, only_engines=True)
         async with made.running():
             for name in ("redis", "livekit-server"):
                 health = made.health[name]
@@ -385,19 +385,19 @@ def test_a_killed_supervisor_is_followed_by_one_that_cleans_up(installed: engine
 
 def test_livekits_own_sip_service_must_be_on_the_path(installed: engines.Engines, tmp_path: Path) -> None:
     settings = load(env={**variables(tmp_path), "TRIAGE_LINE_SIP": "livekit-sip"})
-    with up.reserved(settings) as line:
+    with programs.reserved(settings) as line:
         with pytest.raises(UsageError, match=r"livekit-sip .* is not on the PATH"):
-            up.supervisor(settings, line, installed, env={"PATH": str(tmp_path)})
+            programs.supervisor(settings, line, installed, env={"PATH": str(tmp_path)})
         (tmp_path / "livekit-sip").write_text("#!/bin/sh\n")
         (tmp_path / "livekit-sip").chmod(0o755)
-        program = up.sip_program(settings, line, {"PATH": str(tmp_path), "LIVEKIT_API_KEY": "x"}, None)
+        program = programs.sip_program(settings, line, {"PATH": str(tmp_path), "LIVEKIT_API_KEY": "x"}, None)
         assert program.argv == (str(tmp_path / "livekit-sip"), "--config", str(line.folder / "sip.yaml"))
         assert set(program.env) == {"PATH"}
 
 
 def test_our_own_programs_get_the_same_settings_and_nothing_of_livekits_environment(tmp_path: Path) -> None:
     settings = load(env=variables(tmp_path))
-    assert up.ours("worker", settings, Path("t.toml"))[1:] == (
+    assert programs.ours("worker", settings, Path("t.toml"))[1:] == (
         "-m",
         "triage",
         "--config",
@@ -407,4 +407,4 @@ def test_our_own_programs_get_the_same_settings_and_nothing_of_livekits_environm
         "worker",
     )
     env = {"LIVEKIT_OBSERVABILITY_URL": "x", "OTEL_EXPORTER_OTLP_ENDPOINT": "x", "TRIAGE_REGION": "uk", "PATH": "/bin"}
-    assert up.own_environment(env) == {"TRIAGE_REGION": "uk", "PATH": "/bin"}
+    assert programs.own_environment(env) == {"TRIAGE_REGION": "uk", "PATH": "/bin"}

@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from tests.line.conftest import DOWN_WITHIN_S, variables
-from triage.bench import engines, line_files
 from triage.config import load
+from triage.up import engines, line_files
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from typer.testing import CliRunner
 
 from audit.folder import AuditFolder
 from triage import cli_line
-from triage.bench import engines, up
 from triage.cli import Common, app
 from triage.config import load
 from triage.errors import SettingError, UsageError
+from triage.up import engines, programs
 
 PROVIDED = "engines would be started now"
 
@@ -69,9 +69,9 @@ def test_every_loopback_address_will_do(address: str, tmp_path: Path, monkeypatc
 
 def test_livekits_own_service_may_dial_anywhere(tmp_path: Path) -> None:
     env = {"TRIAGE_LINE_NURSE_ADDRESS": "nurses.example:5090", "TRIAGE_LINE_SIP": "livekit-sip"}
-    up.check(load(env=env, data=tmp_path))
+    programs.check(load(env=env, data=tmp_path))
     with pytest.raises(SettingError, match="its port"):
-        up.check(load(env={**env, "TRIAGE_LINE_NURSE_ADDRESS": "nurses.example:70000"}, data=tmp_path))
+        programs.check(load(env={**env, "TRIAGE_LINE_NURSE_ADDRESS": "nurses.example:70000"}, data=tmp_path))
 
 
 def test_engines_alone_need_no_script_and_make_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

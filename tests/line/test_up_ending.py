@@ -18,9 +18,9 @@ from rich.console import Console
 from tests.line.conftest import DOWN_WITHIN_S, variables
 from tests.line.test_supervisor import WAITS, line, nothing, program, supervise  # noqa: F401 `line` is a fixture
 from triage import cli_line
-from triage.bench import engines, supervisor
-from triage.bench.line_files import Line
-from triage.bench.supervisor import Supervisor
+from triage.up import engines, supervisor
+from triage.up.line_files import Line
+from triage.up.supervisor import Supervisor
 
 CARRIES_A_CALL = "trap '' TERM; while :; do sleep 0.05; done"
 """A worker with a call in progress: it ends when it likes."""

@@ -30,11 +30,11 @@ from tests.line.conftest import Standing
 from tests.line.whole_line import spoken, telephone
 from triage import privacy, worker
 from triage.admission import Admission
-from triage.bench import line_files
-from triage.bench.line_files import Access, Line, Ports
 from triage.bench.phones import baresip
 from triage.bench.phones.baresip import phone
 from triage.config import load
+from triage.up import line_files
+from triage.up.line_files import Access, Line, Ports
 
 SECRET = "this-is-the-secret-of-the-tests"
 EVIL = {

@@ -21,12 +21,12 @@ from tests.line.test_worker import answered, call_process, prompts, rescued, sil
 from tests.line.whole_line import WholeLine, ringing, until, whole_line
 from triage import worker
 from triage.answering import RESCUE
-from triage.bench.line_files import Access, Line, Ports
 from triage.bench.phones import baresip
 from triage.clock import Clock
 from triage.config import load
 from triage.errors import Unavailable
 from triage.handoff.desk import FileDesk
+from triage.up.line_files import Access, Line, Ports
 
 AGENT, SIP = 4, 3
 

@@ -10,11 +10,11 @@ import pytest
 
 from audit.folder import AuditFolder
 from tests.line.whole_line import CallRecord, WholeLine, ringing, spoken, telephone, whole_line
-from triage.bench import provision
 from triage.bench.phones import baresip
 from triage.bench.phones.hearing import find
 from triage.clips import ClipLibrary
 from triage.errors import UsageError
+from triage.up import provision
 
 pytestmark = pytest.mark.skipif(baresip.missing() is not None, reason=str(baresip.missing()))
 

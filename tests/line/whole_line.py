@@ -33,16 +33,16 @@ from audit.reader import CallListed, OpenedRecord, Reader
 from audit.store import SqliteStore
 from tests.line.conftest import variables
 from triage.audio import write_wav
-from triage.bench import line_files
 from triage.bench.impairer import ALIAS, Impairer, Network, Seen
 from triage.bench.media.codecs import encoder
 from triage.bench.phones import sipp
 from triage.bench.phones.baresip import RATES, Phone, PhoneSettings, free_ports, phone
 from triage.bench.phones.hearing import Heard, heard
-from triage.bench.supervisor import PROCESSES
 from triage.config import Settings, load
 from triage.demo.cast import CallerLines
 from triage.ports import RATE, Pcm
+from triage.up import line_files
+from triage.up.supervisor import PROCESSES
 
 QUEUE, NURSE_A, NURSE_B = "queue", "nurse-a", "nurse-b"
 CHEST_PAIN = "I have got a bad pain in my chest and it will not go away"

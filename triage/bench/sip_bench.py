@@ -19,8 +19,8 @@ from triage.errors import SettingError, UsageError
 
 if TYPE_CHECKING:
     from triage.bench.faults import Faults
-    from triage.bench.line_files import Line
     from triage.config import Settings
+    from triage.up.line_files import Line
 
 WARNING = "sip-bench: a stand-in for livekit-sip, NOT FOR PRODUCTION; loopback only, no encryption, participants marked"
 """First line of its log, always."""
@@ -45,7 +45,7 @@ def sip_bench(
     ] = None,
 ) -> None:
     """Run the bench's SIP service for the telephone line of this data folder. Not for production."""
-    from triage.bench import line_files
+    from triage.up import line_files
 
     settings = context.obj.settings(data)
     if settings.profile in ("staging", "production"):

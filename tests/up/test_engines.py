@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from triage.bench import engines
 from triage.errors import UsageError
+from triage.up import engines
 
 
 class Machine:

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from triage.bench.scrubber import LONGEST_LINE, Scrubber
+from triage.up.scrubber import LONGEST_LINE, Scrubber
 
 SECRET = "k3TxQm-notreal-Wd83"
 CLEAN = Scrubber([SECRET]).clean

@@ -26,9 +26,9 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from triage.bench.line_files import Line, write_private
-from triage.bench.scrubber import Scrubber
 from triage.errors import StorageError, TriageError, UsageError
+from triage.up.line_files import Line, write_private
+from triage.up.scrubber import Scrubber
 
 if TYPE_CHECKING:
     import psutil

@@ -8,9 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from triage import cli_line
-from triage.bench import engines
 from triage.cli import Common, app
 from triage.errors import UsageError
+from triage.up import engines
 
 
 def refused(*words: str) -> str:

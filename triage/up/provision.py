@@ -17,9 +17,9 @@ import aiohttp
 from google.protobuf.duration_pb2 import Duration
 from livekit import api
 
-from triage.bench.line_files import EMPTY_ROOM_S, LEFT_ROOM_S, Line
 from triage.config import Settings
 from triage.errors import UsageError
+from triage.up.line_files import EMPTY_ROOM_S, LEFT_ROOM_S, Line
 
 CALLERS, RULE, NURSES = "triage-callers", "triage-calls", "triage-nurses"
 """Names of inbound trunk, dispatch rule and outbound trunk."""

@@ -8,12 +8,12 @@ from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from triage.bench import line_files, probes, provision
-from triage.bench.engines import Engines
-from triage.bench.line_files import LOOPBACK, Line
-from triage.bench.supervisor import Program, Supervisor, alone, end_leftovers
 from triage.config import Settings
 from triage.errors import SettingError, StorageError, UsageError
+from triage.up import line_files, probes, provision
+from triage.up.engines import Engines
+from triage.up.line_files import LOOPBACK, Line
+from triage.up.supervisor import Program, Supervisor, alone, end_leftovers
 
 ENGINE_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
 """What an engine gets of our environment: LIVEKIT_* and the like would change its configuration behind our back."""

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from triage.bench import probes
+from triage.up import probes
 
 Loopback = probes.LOOPBACK
 

@@ -5,9 +5,9 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from triage.bench.line_files import LOOPBACK
 from triage.clock import Clock
 from triage.heartbeat import beats
+from triage.up.line_files import LOOPBACK
 
 ANSWER_S = 2.0
 """No answer within this is a no, s."""

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from triage.bench import line_files
 from triage.config import Settings, load
 from triage.errors import StorageError, UsageError
+from triage.up import line_files
 
 ANY_PORT = {f"TRIAGE_LINE_{name}_PORT": "0" for name in ("REDIS", "SERVER", "MEDIA", "SIP", "WORKER")}
 

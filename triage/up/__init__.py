@@ -1,0 +1,1 @@
+"""A whole telephone line on one machine: its engines, their configuration, one supervisor, trunks and rules, health."""
