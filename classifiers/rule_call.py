@@ -2,36 +2,28 @@
 
 1. Words become tokens, numbers and matches (one pass over each window of the text).
 2. Matches become findings with an assertion, qualifiers and measures; all are kept over the call.
-3. A finding alone, an answer to the question just asked, a doubt that is raised again, and combinations over the whole
-   call give candidates. What the call was "about" plays no part.
+3. A finding alone, an answer (`answers.py`) to the question just asked (`questions.py`), a doubt that is raised again,
+   and combinations over the whole call give candidates. What the call was "about" plays no part.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from classifiers.answers import dodged, refused, said_yes
 from classifiers.assertion import Context, Span, written_names
 from classifiers.assessment import Finding
+from classifiers.given import dictated, of_numbers, spelled
 from classifiers.levels import Category, Level
 from classifiers.numbers import Number, find_numbers
 from classifiers.patterns import Match
+from classifiers.questions import Asked, asked_by
 from classifiers.rulebook import Condition, Rulebook
 from classifiers.tokens import Token, tokenise, without_double_negation
 
 WINDOW, OVERLAP = 160, 40
 """Tokens per window of a long text, and how many two neighbours share."""
-YEARS = (1930, 2035)
-DECADES = (40, 100)
-"""Years as people shorten them: "in ninety-eight"."""
 _DOUBT = frozenset(("hypothetical", "gone", "chronic"))
 """What leaves a finding doubtful rather than denied."""
-_SHORT_ANSWER = 9
-"""Up to so many words an answer that is neither yes nor no is a way round one."""
-_HARM = frozenset(("self_harm", "attempt", "violence"))
-"""Asked after these, only a no is a no."""
-_FUNCTIONS = frozenset(
-    ("infant_danger", "new_confusion", "unsafe", "limb_danger", "pregnancy_danger", "cannot_swallow")
-)
-"""Asked whether these are well, only a yes is a yes."""
 _OF_TESTS = frozenset(("glucose",))
 """Measures whose word also names a test or a supply."""
 _OTHERS = frozenset(("other",))
@@ -50,29 +42,11 @@ _LASTING = frozenset(("past", "gone", "chronic"))
 """What takes nothing from a qualifier: who had a stroke years ago had one."""
 _FLEETING = frozenset(("recent_surgery", "recent_travel", "postpartum"))
 """Qualifiers that long ago are none."""
-_FEVER_C, _FEVER_F = (38.0, 42.0), (100.3, 106.0)
 _DAYS_PER = {"day": 1.0, "dia": 1.0, "week": 7.0, "semana": 7.0, "month": 30.4, "mes": 30.4}
 _YEAR_WORDS = ("year", "ano", "yr")
 _LONGEST_AGE = 115.0
-_MANY = 7
-"""So many tablets are no ordinary dose."""
-_OPENING = 8
-"""Last words of an open question that its answer may complete."""
 _COMPLETED = 12
 """First words of an answer that may complete a question."""
-_LONG_NUMBER = 4
-"""So many number words in a row are a telephone number, a date or an account."""
-_DICTATED = 5
-"""So many digits in a row are dictated."""
-_DIGIT_WORDS = frozenset(
-    ("oh", "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "double", "triple")
-)
-_RESCUE_DIGITS = frozenset(("nine", "one"))
-_RESCUE_NUMBERS = frozenset((911911.0, 911911911.0, 911.0))
-_SPELLED = 3
-"""So many single letters in a row spell something."""
-_ANSWER_WORDS = 3
-"""A yes or no counts when it begins within so many words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,25 +58,6 @@ class Candidate:
     rule: str
     span: tuple[int, int] | None = None
     """Tokens of the final that it rests on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What the question just asked was after."""
-
-    findings: tuple[tuple[str, bool], ...] = ()
-    """(code, whether yes is the dangerous answer)."""
-    measures: frozenset[str] = frozenset()
-    qualifiers: tuple[tuple[str, str], ...] = ()
-    """(name, value) that a yes would bring."""
-    opening: tuple[Token, ...] = ()
-    """The words of an open question ("where is the pain"), which its answer completes."""
-    since: bool = False
-    """Whether it takes the finding for granted ("when did it start")."""
-    closed: bool = False
-    """Whether it wants a yes or a no."""
-    family: bool = False
-    """Whether it asks after relatives, so that what is told is not the patient's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +80,6 @@ def _holds(condition: Condition, value: float) -> bool:
             return value >= condition.value
 
 
-def last_question(question: str) -> str:
-    """The sentence of an agent's turn that wants the answer: the last one that ends in a question mark, else the last."""
-    pieces = [piece for piece in question.replace("?", "?\n").replace(". ", ".\n").split("\n") if piece.strip()]
-    asking = [piece for piece in pieces if piece.rstrip().endswith("?")]
-    return (asking or pieces or [""])[-1]
-
-
 class RuleCall:
     """The accumulator of one call."""
 
@@ -148,7 +96,7 @@ class RuleCall:
     def judge(self, text: str, question: str, turn: int) -> tuple[list[Candidate], tuple[Token, ...]]:
         """Candidates of one final, and its tokens."""
         tokens = without_double_negation(tokenise(text))
-        asked = self._asked(question)
+        asked = asked_by(self._rules, question)
         candidates: list[Candidate] = []
         self._here = {}
         doubtful: set[str] = set()
@@ -164,7 +112,7 @@ class RuleCall:
     ) -> list[Candidate]:
         rules = self._rules
         numbers = find_numbers(tokens)
-        matches = rules.book.find(tokens, [*_given(numbers), *_spelled(tokens), *_dictated(tokens)])
+        matches = rules.book.find(tokens, [*of_numbers(numbers), *spelled(tokens), *dictated(tokens)])
         symptoms = [(m.first, m.last) for m in matches if m.name == "<symptom>" or m.name in rules.flags]
         context = Context(tokens, matches, rules.cues, symptoms, written_names(text, tokens))
         candidates: list[Candidate] = []
@@ -213,114 +161,6 @@ class RuleCall:
         if span is not None:
             self._here.setdefault(code, span)
 
-    # --- the question just asked
-
-    def _asked(self, question: str) -> Asked:
-        """What the question is after; nothing when it is no question or only an announcement."""
-        if not question.strip():
-            return Asked()
-        tokens = tokenise(last_question(question))[:WINDOW]
-        matches = self._widest_asks(self._rules.book.find(tokens))
-        context = Context(tokens, matches, self._rules.cues)
-        findings: dict[tuple[str, bool], None] = {}
-        qualifiers: dict[tuple[str, str], None] = {}
-        measures: set[str] = set()
-        for match in matches:
-            if match.name in self._rules.flags:
-                rescue = self._rules.flags[match.name].category is Category.RESCUE
-                if not rescue and not context.shielded(match.first, match.last):
-                    findings[match.name, True] = None
-            elif match.name in self._rules.qualifiers:
-                qualifiers[self._rules.qualifiers[match.name]] = None
-            elif match.name.startswith("!"):
-                row = self._rules.cues[match.name]
-                if row["kind"] == "asks":
-                    findings[row["code"], row.get("danger", "yes") == "yes"] = None
-                elif row["kind"] == "asks_number":
-                    measures.update(str(row["measures"]).split())
-        turned = {code for code, yes in findings if not yes}
-        kept = tuple((code, yes) for code, yes in findings if not (yes and code in turned))
-        if tokens and tokens[0].text in _WHEN:
-            kept = tuple((code, yes) for code, yes in kept if yes)
-        kinds = {self._rules.cues[m.name]["kind"] for m in matches if m.name[0] == "!"}
-        is_open = any(
-            self._rules.cues[m.name]["kind"] == "asks_open" and m.first <= 1 for m in matches if m.name[0] == "!"
-        )
-        opening = tokens[-_OPENING:] if is_open and "asks_list" not in kinds else ()
-        return Asked(
-            kept,
-            frozenset(measures),
-            tuple(qualifiers),
-            tuple(opening),
-            "asks_since" in kinds,
-            _closed(tokens),
-            "asks_family" in kinds,
-        )
-
-    def _widest_asks(self, matches: Sequence[Match]) -> list[Match]:
-        """Without the questions that are only part of a longer one: "is he breathing" in "is he breathing faster"."""
-        cues = self._rules.cues
-        asks = [m for m in matches if m.name[0] == "!" and cues[m.name]["kind"] == "asks"]
-        return [
-            m
-            for m in matches
-            if m not in asks
-            or not any(
-                o.first <= m.first and m.last <= o.last and o.last - o.first > m.last - m.first and o.name != m.name
-                for o in asks
-            )
-        ]
-
-    def _said_yes(self, tokens: Sequence[Token], context: Context) -> tuple[bool, Span] | None:
-        """Whether the final begins with a yes (True) or a no, and where; None when with neither."""
-
-        def spans(kind: str) -> list[Span]:
-            kept = []
-            for span, row in context.kinds.get(kind, ()):
-                hard = sum(not t.soft for t in tokens[: span.first])
-                ends = span.last >= len(tokens) or tokens[span.last].after_break or tokens[span.last].after_comma
-                after = tokens[span.last].text if span.last < len(tokens) else ""
-                if kind == "affirm" and after in ("not", "no") and not tokens[span.last].after_break:
-                    continue  # "definitely not"
-                if kind == "refuse" and after in _NO_TROUBLE:
-                    continue  # "yes, no problem"
-                if hard < _ANSWER_WORDS and (ends or not row.get("whole") or tokens[span.last].text in _GOING_ON):
-                    kept.append(span)
-            return kept
-
-        yes, no = spans("affirm"), spans("refuse")
-        if _grunted_no(tokens):
-            return False, Span(0, 2)
-        if not yes and not no:
-            last = _last_word(tokens)
-            return (True, Span(last, last + 1)) if last >= 0 and tokens[last].text in _CLOSING_YES else None
-        first = min((*yes, *no), key=lambda s: (s.first, s.first - s.last))
-        plain = [span for span, row in context.kinds.get("affirm", ()) if not row.get("whole")]
-        firm = {span for span, row in context.kinds.get("affirm", ()) if row.get("firm")}
-        if first in firm:
-            return True, first
-        second = next((s for s in (*yes, *no) if s.first == first.last and (s in yes) != (first in yes)), None)
-        if second is not None and first in no and tokens[second.first].text == "a" and second.last < len(tokens):
-            going_on = tokens[second.last].after_break or tokens[second.last].text in _GOING_ON
-            second = second if going_on else None  # "no, a little washed out" is no yes
-        if second is not None and second in no and tokens[second.first].text not in _SECOND_NO:
-            second = None  # "yes, nothing new" is no no
-        if second is not None and first in no and tokens[first.first].text not in _SECOND_NO:
-            second = None  # "just a grumble now and then" is no yes
-        if second is not None and second in yes and second not in plain:
-            second = None  # "no, worse" is no yes
-        if second is not None:
-            return second in yes, second  # "yeah no", "no yeah": the second word is the answer
-        if first in no and first not in yes:
-            after = [
-                span
-                for span, _ in context.kinds.get("affirm", ())
-                if span.first > first.last - 1 and any(t.text in _TURNING for t in tokens[first.last : span.first])
-            ]
-            if after:
-                return True, after[0]
-        return first in yes, first
-
     def _answer(
         self,
         text: str,
@@ -337,13 +177,13 @@ class RuleCall:
             (span for span, _ in context.kinds.get("hedge", ()) if sum(not t.soft for t in tokens[: span.first]) == 0),
             None,
         )
-        said = self._said_yes(tokens, context)
+        said = said_yes(tokens, context)
         if any(sum(not t.soft for t in tokens[: span.first]) <= 1 for span, _ in context.kinds.get("usual", ())):
             return []
         if said is None and hedge is None:
-            dodged = self._dodged(tokens, context, asked)
-            if dodged:
-                return self._dodging(text, tokens, dodged, {h.code for h in heard}, turn, offset)
+            left_open = dodged(tokens, context, asked)
+            if left_open:
+                return self._dodging(text, tokens, left_open, {h.code for h in heard}, turn, offset)
             times = context.kinds.get("now", []) + context.kinds.get("numbered", [])
             if not asked.since or not times or context.kinds.get("past") or context.kinds.get("gone"):
                 return []
@@ -373,17 +213,6 @@ class RuleCall:
                 candidates.append(Candidate(flag.level, flag.category, f"answer:{code}", where))
         return candidates
 
-    @staticmethod
-    def _dodged(tokens: Sequence[Token], context: Context, asked: Asked) -> list[str]:
-        """Findings that a short answer leaves open though a plain yes (or, of harm, a plain no) was to be had."""
-        kinds = context.kinds
-        hard = sum(not token.soft for token in tokens)
-        if not asked.closed or not 1 < hard <= _SHORT_ANSWER:
-            return []
-        if any(kinds.get(kind) for kind in ("reassure", "evasive", "refuse", "usual", "negate", "other")):
-            return []
-        return [code for code, yes in asked.findings if (code in _HARM if yes else code in _FUNCTIONS)]
-
     def _dodging(
         self, text: str, tokens: Sequence[Token], codes: Sequence[str], heard: set[str], turn: int, offset: int
     ) -> list[Candidate]:
@@ -408,25 +237,20 @@ class RuleCall:
         seam = len(asked.opening)
         answer = [replace(tokens[0], after_break=False, after_comma=False), *tokens[1:_COMPLETED]]
         joined = (*asked.opening, *answer)
-        matches = self._rules.book.find(joined, _given(find_numbers(joined)))
+        matches = self._rules.book.find(joined, of_numbers(find_numbers(joined)))
         candidates = []
         for match in matches:
             flag = self._rules.flags.get(match.name)
             if flag is None or match.first >= seam or match.last <= seam or flag.category is Category.RESCUE:
                 continue
             last = match.last - seam
-            if context.shielded(0, last) or context.judge(0, last) - flag.counts - _PASSED or self._refused(context):
+            if context.shielded(0, last) or context.judge(0, last) - flag.counts - _PASSED or refused(context):
                 continue
             span = (offset, last + offset)
             self._note(match.name, "present", text[tokens[0].start : tokens[last - 1].end], turn, span)
             if flag.level.urgent:
                 candidates.append(Candidate(flag.level, flag.category, f"completed:{match.name}", span))
         return candidates
-
-    @staticmethod
-    def _refused(context: Context) -> bool:
-        """Whether the answer begins with a no."""
-        return any(span.first == 0 for span, _ in context.kinds.get("refuse", ()))
 
     # --- qualifiers and numbers
 
@@ -537,107 +361,3 @@ class RuleCall:
                 span = min(spans) if spans else None
                 found.append(Candidate(combination.level, combination.category, f"combination:{combination.id}", span))
         return found
-
-
-_CLOSING_YES = frozenset(("yes", "yeah", "yep", "yup", "si"))
-"""A yes that counts as the last word of an answer too: "my bottom lip, yeah"."""
-
-
-def _grunted_no(tokens: Sequence[Token]) -> bool:
-    """Whether an answer is "uh-uh", and not the "uh, uh" of somebody who looks for words."""
-    alone = len(tokens) == 2 or (len(tokens) > 2 and (tokens[2].after_break or tokens[2].after_comma))
-    return alone and [token.text for token in tokens[:2]] == ["uh", "uh"]
-
-
-def _last_word(tokens: Sequence[Token]) -> int:
-    """Index of the last token that is not soft, or -1."""
-    return next((at for at in range(len(tokens) - 1, -1, -1) if not tokens[at].soft), -1)
-
-
-def _spelled(tokens: Sequence[Token]) -> list[Match]:
-    """Runs of single letters, which spell a name and are no words."""
-    found = []
-    first = 0
-    for at in range(len(tokens) + 1):
-        if at < len(tokens) and len(tokens[at].text) == 1 and tokens[at].text.isalpha():
-            continue
-        if at - first >= _SPELLED:
-            found.append(Match("<spelled>", first, at))
-        first = at + 1
-    return found
-
-
-_SECOND_NO = frozenset(("no", "nope", "nah", "not", "never"))
-_CLOSED = frozenset(
-    [
-        "is",
-        "are",
-        "was",
-        "were",
-        "does",
-        "do",
-        "did",
-        "can",
-        "could",
-        "has",
-        "have",
-        "had",
-        "will",
-        "would",
-        "any",
-        "able",
-        "still",
-        "esta",
-        "estan",
-        "puede",
-        "tiene",
-        "ha",
-    ]
-)
-"""First words of a question that wants a yes or a no."""
-
-
-def _closed(tokens: Sequence[Token]) -> bool:
-    """Whether a question opens so, be it after an "and" or an "okay"."""
-    return any(token.text in _CLOSED for token in [t for t in tokens if not t.soft][:2])
-
-
-_WHEN = frozenset(("when", "cuando"))
-"""A question for a time has no dangerous no."""
-_NO_TROUBLE = frozenset(("problem", "problems", "trouble", "issues", "worries", "bother"))
-_GOING_ON = frozenset(("and", "but", "y", "pero", "because", "since", "when", "on", "in", "of", "yes", "if", "after"))
-_TURNING = frozenset(("but", "well", "actually", "except", "though", "pero", "bueno", "maybe", "now"))
-
-
-def _dictated(tokens: Sequence[Token]) -> list[Match]:
-    """Runs of digits one after another, which are a telephone number or an account; nine, one, one is none of them."""
-    found = []
-    first = 0
-    for at in range(len(tokens) + 1):
-        if at < len(tokens) and tokens[at].text in _DIGIT_WORDS:
-            continue
-        said = {token.text for token in tokens[first:at]}
-        if at - first >= _DICTATED and not said <= _RESCUE_DIGITS:
-            found.append(Match("<longnum>", first, at))
-        first = at + 1
-    return found
-
-
-def _is_fever(reading: float) -> bool:
-    """Whether a number with a fraction can only be a raised temperature, so that no word beside it need say so."""
-    return reading % 1 > 0 and (_FEVER_C[0] < reading < _FEVER_C[1] or _FEVER_F[0] < reading < _FEVER_F[1])
-
-
-def _given(numbers: Sequence[Number]) -> list[Match]:
-    """Numbers as classes that phrases may ask for."""
-    given = [Match("<num>", n.first, n.last) for n in numbers]
-    given += [Match("<many>", n.first, n.last) for n in numbers if _MANY <= n.readings[0] < YEARS[0]]
-    given += [Match("<decade>", n.first, n.last) for n in numbers if DECADES[0] <= n.readings[0] < DECADES[1]]
-    low, high = YEARS
-    given += [
-        Match("<longnum>", n.first, n.last)
-        for n in numbers
-        if n.last - n.first >= _LONG_NUMBER and not _RESCUE_NUMBERS & set(n.readings)
-    ]
-    given += [Match("<fevernum>", n.first, n.last) for n in numbers if _is_fever(n.readings[0])]
-    return given + [Match("<year>", n.first, n.last) for n in numbers if any(low <= r <= high for r in n.readings)]
