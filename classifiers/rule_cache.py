@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-_COMPILED_BY = ("patterns.py", "rule_cache.py", "rule_check.py", "rulebook.py", "tokens.py")
+_COMPILED_BY = ("notation.py", "patterns.py", "rule_cache.py", "rule_check.py", "rulebook.py", "tokens.py")
 _HASH = 32
 
 
@@ -33,7 +33,11 @@ def key_of(texts: Mapping[str, str]) -> bytes:
 
 
 def place() -> Path:
-    """The file that holds the compiled rules of this Python; it may be absent."""
+    """The file that holds the compiled rules of this Python; it may be absent.
+
+    Raises:
+        NotImplementedError: this Python keeps no compiled code anywhere.
+    """
     beside = Path(__file__).with_name("rules") / "compiled.py"
     return Path(importlib.util.cache_from_source(str(beside))).with_suffix(".rules")
 
@@ -42,12 +46,12 @@ def read(key: bytes, path: Path | None = None) -> Any | None:
     """What was kept under this key; None when nothing was, or when it is not whole."""
     try:
         content = (path or place()).read_bytes()
-        payload = memoryview(content)[2 * _HASH :]
-        if not key or content[:_HASH] != key or content[_HASH : 2 * _HASH] != hashlib.sha256(payload).digest():
-            return None
-        return marshal.loads(payload)
-    except (OSError, EOFError, ValueError, TypeError, NotImplementedError):
+    except (OSError, NotImplementedError):  # nothing there, or not for us; a Python that keeps nothing has no `place`
         return None
+    payload = memoryview(content)[2 * _HASH :]
+    if not key or content[:_HASH] != key or content[_HASH : 2 * _HASH] != hashlib.sha256(payload).digest():
+        return None
+    return marshal.loads(payload)
 
 
 def keep(key: bytes, compiled: Any, path: Path | None = None) -> bool:
@@ -70,6 +74,8 @@ def keep(key: bytes, compiled: Any, path: Path | None = None) -> bool:
         except OSError:
             os.unlink(name)
             raise
-    except (OSError, ValueError, NotImplementedError):
+    except (OSError, NotImplementedError):  # no room, not ours to write; a Python that keeps nothing has no `place`
+        return False
+    except ValueError:  # a rule file holds what cannot be kept: a date that is not written as text
         return False
     return True

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from classifiers.patterns import PatternError, expand
+from classifiers.notation import PatternError, expand
 
 _SIGNED = frozenset(("source", "approved_by", "approved_on"))
 _SPOKEN = frozenset(("en", "es"))

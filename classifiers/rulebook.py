@@ -15,7 +15,8 @@ from typing import Any
 
 from classifiers import rule_cache
 from classifiers.levels import Category, Level
-from classifiers.patterns import Book, PatternError
+from classifiers.notation import PatternError
+from classifiers.patterns import Book
 from classifiers.rule_check import RuleFileError, check_phrases, check_shape, classes_named
 
 __all__ = ["RuleFileError", "Rulebook", "keep_compiled", "load_rulebook", "phrases", "read_files"]

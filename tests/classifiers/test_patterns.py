@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from classifiers.patterns import MOST_STRANGERS, Book, Match, PatternError, expand
+from classifiers.notation import PatternError, expand
+from classifiers.patterns import MOST_STRANGERS, Book, Match
 from classifiers.tokens import tokenise
 
 

@@ -1,7 +1,9 @@
 """Promise: compiled rules are kept and found again, and what is stale, cut or changed is compiled anew."""
 
+import ast
 import json
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,32 @@ def test_a_kept_file_that_is_not_whole_is_compiled_anew(cache: Path, spoil: str)
     assert rule_cache.read(rule_cache.key_of(read_files())) is None
     assert same(load_rulebook(), load_rulebook(read_files()))
     assert cache.read_bytes() == content
+
+
+def test_the_key_is_over_all_the_code_that_compiles() -> None:
+    """Whatever `rulebook.py` rests on; what a level is called does not matter to what phrases compile to."""
+    rooms = Path(rule_cache.__file__).parent
+    found, left = set[str](), {"rulebook"}
+    while left:
+        found.add(module := left.pop())
+        tree = ast.parse((rooms / f"{module}.py").read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("classifiers"):
+                room = (node.module or "").removeprefix("classifiers").removeprefix(".")
+                left |= ({room} if room else {name.name for name in node.names}) - found
+    assert {f"{module}.py" for module in found - {"levels"}} == set(rule_cache._COMPILED_BY)
+
+
+def test_rules_with_a_bare_date_are_used_and_not_kept(tmp_path: Path) -> None:
+    rules = tomllib.loads("approved_on = 2026-11-21")
+    assert rule_cache.keep(b"k" * 32, rules, tmp_path / "compiled") is False
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_python_that_keeps_no_code_keeps_no_rules(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.implementation, "cache_tag", None)
+    assert load_rulebook().book.packed() == load_rulebook(read_files()).book.packed()
+    assert not cache.exists()
 
 
 def test_a_folder_that_cannot_be_written_costs_only_time(tmp_path: Path) -> None:
