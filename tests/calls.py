@@ -4,7 +4,7 @@
 the sealed record. Each call is checked for what must hold of any call: the counts agree, the record verifies and opens,
 and no task is left behind.
 
-The default judge knows two dangers only, so that these tests do not depend on the red-flag rules; `RULES` are the real
+The default judge knows two dangers only, so that these tests do not depend on the red-flag rules; `rules()` are the real
 ones. Caller speech is the project's own recordings.
 """
 
@@ -13,14 +13,12 @@ import atexit
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
-
-import numpy as np
 
 import classifiers
 from audit.folder import AuditFolder
@@ -30,13 +28,13 @@ from audit.reader import OpenedRecord, Reader
 from audit.store import SqliteStore, Store
 from audit.verify import Verified
 from audit.writer import AuditWriter
-from classifiers.assessment import Assessment, Evidence, Known
-from classifiers.levels import Category, Level
 from classifiers.second_opinion import SecondOpinion
 from fsm import effects as fx
 from fsm import events as ev
 from fsm.machine import Step
 from fsm.states import Declared, RungKind
+from tests.sounds import places
+from tests.stand_ins import Slow, TwoDangers
 from triage import clock as clocks
 from triage.call import Engines, Equipment, Finished, LiveCall, new_call_id
 from triage.clips import ClipLibrary
@@ -44,30 +42,15 @@ from triage.clock import Clock
 from triage.config import Settings, load
 from triage.demo import cast
 from triage.demo.patient import Cue, Patient, Utterance
-from triage.dialogue.interview import OPENING, Book
+from triage.dialogue.interview import Book
 from triage.dialogue.scripted import ScriptedInterviewer
-from triage.errors import Unavailable
 from triage.handoff.desk import FileDesk, Target
 from triage.handoff.post import Post
 from triage.keeper import Keeper, Summarised
 from triage.lines.impairments import Impairments
 from triage.lines.nurse_phones import NursePhone
 from triage.lines.simulated import SimulatedLine
-from triage.ports import (
-    RATE,
-    FixedSentence,
-    LanguageModel,
-    Packet,
-    Pcm,
-    ReplyRequest,
-    SpeechChunk,
-    SpeechToText,
-    TextDelta,
-    TextToSpeech,
-    Transcript,
-    Usage,
-    VoiceActivity,
-)
+from triage.ports import RATE, LanguageModel, Packet, SpeechToText, TextToSpeech, VoiceActivity
 from triage.recorder import StoreAlarm
 from triage.stages.flite_tts import FliteTextToSpeech
 from triage.stages.pocketsphinx_stt import PocketsphinxSpeechToText
@@ -123,132 +106,10 @@ CHEST = "chest_pain_first"
 """Caller line in which the default judge finds danger; `not_breathing` is the graver one."""
 
 
-# --- judges
-
-
-class _Judge:
-    """Two dangers, by their words; nothing else is urgent."""
-
-    _DANGERS = (
-        ("not breathing", Level.EMERGENCY_NOW, Category.COLLAPSE, "emergency_first", 1000),
-        ("pain in my chest", Level.NURSE_NOW, Category.CHEST, "connecting_nurse", 500),
-    )
-
-    def __init__(self) -> None:
-        self.known = Known()
-        self.judged: list[str] = []
-
-    def assess(self, text: str, *, question: str = "", turn: int = 0) -> Assessment:
-        self.judged.append(text)
-        for words, level, category, clip, rank in self._DANGERS:
-            if (at := text.lower().find(words)) >= 0:
-                evidence = Evidence(start=at, end=at + len(words), text=text[at : at + len(words)])
-                return Assessment(
-                    level=level, category=category, score=1.0, evidence=(evidence,), rule="test", clip=clip, rank=rank
-                )
-        return Assessment(level=Level.ROUTINE, category=Category.NONE, score=0.0)
-
-
-class TwoDangers:
-    """A classifier whose rules are these tests'."""
-
-    versions: tuple[tuple[str, str], ...] = (("rules", "test"),)
-
-    def __init__(self) -> None:
-        self.layer_faults: dict[str, int] = {}
-
-    def begin(self) -> _Judge:
-        return _Judge()
-
-
 @cache
 def rules() -> Any:
     """The real classifier."""
     return classifiers.load()
-
-
-# --- engines that misbehave
-
-
-class Hanging:
-    """A language model that never answers; `closed` counts the requests that were cancelled."""
-
-    name, local = "hanging", True
-
-    def __init__(self) -> None:
-        self.asked = self.closed = 0
-
-    async def reply(self, request: ReplyRequest) -> AsyncGenerator[TextDelta | FixedSentence | Usage, None]:
-        self.asked += 1
-        try:
-            await asyncio.Event().wait()
-            yield TextDelta("")
-        finally:
-            self.closed += 1
-
-    async def close(self) -> None: ...
-
-
-class Dead:
-    """A language model, or a voice, that fails at once."""
-
-    name, local = "dead", True
-
-    async def reply(self, request: ReplyRequest) -> AsyncGenerator[TextDelta | FixedSentence | Usage, None]:
-        raise Unavailable("llm", "down")
-        yield
-
-    async def speak(self, text: str, *, language: str = "en") -> AsyncGenerator[SpeechChunk, None]:
-        raise Unavailable("tts", "down")
-        yield
-
-    async def close(self) -> None: ...
-
-
-class Slow:
-    """A voice (and a model) that go on for ever, a chunk at a time; they note when they were stopped."""
-
-    name, local = "slow", True
-
-    def __init__(self, clock: Callable[[], int] | None = None) -> None:
-        self.now_ns = clock or (lambda: 0)
-        self.stopped_ns: list[tuple[str, int]] = []
-
-    async def reply(self, request: ReplyRequest) -> AsyncGenerator[TextDelta | FixedSentence | Usage, None]:
-        try:
-            while True:
-                yield TextDelta("I am looking at what you told me. ")
-                await asyncio.sleep(0.5)
-        finally:
-            self.stopped_ns.append(("llm", self.now_ns()))
-
-    async def speak(self, text: str, *, language: str = "en") -> AsyncGenerator[SpeechChunk, None]:
-        noise = np.random.default_rng(1)
-        try:
-            for _ in range(200):
-                yield SpeechChunk(noise.integers(-3000, 3000, 1600).astype(np.int16))
-                await asyncio.sleep(0.05)
-        finally:
-            self.stopped_ns.append(("tts", self.now_ns()))
-
-    async def close(self) -> None: ...
-
-
-class Deafened(ScriptedSpeechToText):
-    """A scripted recogniser that dies so many seconds into the call."""
-
-    def __init__(self, after_s: float) -> None:
-        super().__init__()
-        self._after_s = after_s
-
-    async def transcripts(self) -> AsyncIterator[Transcript]:
-        inner = super().transcripts()
-        try:
-            async with asyncio.timeout(self._after_s):
-                async for transcript in inner:
-                    yield transcript
-        except TimeoutError:
-            raise Unavailable("stt", "crashed") from None
 
 
 # --- the line
@@ -579,49 +440,3 @@ class Rung:
         assert len(self.payloads("step")) == len(self.steps)
         assert counts["records_failed"] == 0
         assert self.verified().records >= counts["records"]
-
-
-# --- sound
-
-
-def places(sound: Pcm, piece: Pcm) -> list[int]:
-    """Every position at which `piece` stands in `sound`, sample for sample."""
-    raw, wanted, found, at = sound.tobytes(), piece.tobytes(), [], -1
-    while (at := raw.find(wanted, at + 1)) >= 0:
-        if at % 2 == 0:
-            found.append(at // 2)
-    return found
-
-
-def opening_pcm() -> Pcm:
-    """The greeting as it is played: every prompt of it."""
-    return np.concatenate([CLIPS.clip(prompt).pcm for prompt in OPENING])
-
-
-def played(heard: Pcm, clip: Pcm, start: int) -> list[tuple[int, int, int]]:
-    """How `clip` was played from `start` on: runs of (position, first sample of the clip, length), in order.
-
-    Between two runs there is nothing but silence; the list ends where the clip does, or where it was cut.
-    """
-    runs: list[tuple[int, int, int]] = []
-    at, done = start, 0
-    while done < len(clip):
-        size = min(len(clip) - done, len(heard) - at)
-        same = heard[at : at + size] == clip[done : done + size]
-        length = size if same.all() else int(np.argmin(same))
-        if length:
-            runs.append((at, done, length))
-        at, done = at + length, done + length
-        loud = np.flatnonzero(clip[done:])
-        sound = np.flatnonzero(heard[at:])
-        if done >= len(clip) or not len(loud) or not len(sound):
-            break
-        at = at + int(sound[0]) - int(loud[0])
-        if not np.array_equal(heard[at : at + 80], clip[done : done + 80]):
-            break
-    return runs
-
-
-def words_heard(clip_words: Sequence[Any], samples: int) -> list[str]:
-    """The words of a clip of which at least half was audible when so many of its samples were."""
-    return [word.text for word in clip_words if 2 * samples >= word.start + word.end and samples > word.start]

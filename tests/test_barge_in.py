@@ -12,20 +12,9 @@ import pytest
 from fsm import effects as fx
 from fsm import events as ev
 from fsm.states import State
-from tests.calls import (
-    CLIPS,
-    MS,
-    Call,
-    Living,
-    Rung,
-    Slow,
-    answers,
-    leaves,
-    opening_pcm,
-    played,
-    says,
-    words_heard,
-)
+from tests.calls import CLIPS, MS, Call, Living, Rung, answers, leaves, says
+from tests.sounds import played, words_heard
+from tests.stand_ins import Slow
 from triage.audio import first_sound
 from triage.demo.patient import Cue, Utterance
 from triage.dialogue.interview import OPENING
@@ -47,6 +36,11 @@ def onset(sound: Pcm, after: int, threshold: float = PAUSE_AT) -> int:
             if window.probability >= threshold and window.end > after:
                 return window.end - vad.window
     raise AssertionError("no voice")
+
+
+def opening_pcm() -> Pcm:
+    """The greeting as it is played: every prompt of it."""
+    return np.concatenate([CLIPS.clip(prompt).pcm for prompt in OPENING])
 
 
 def runs(call: Rung) -> list[tuple[int, int, int]]:

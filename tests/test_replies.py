@@ -8,19 +8,12 @@ import pytest
 
 from fsm import effects as fx
 from fsm import events as ev
-from tests.calls import CLIPS, Call, Dead, Living, Rung, answers, leaves, says
+from tests.calls import CLIPS, Call, Living, Rung, answers, leaves, says
+from tests.stand_ins import Dead
 from triage.demo.patient import Cue
 from triage.errors import Unavailable
 from triage.lines.nurse_phones import Behaviour, NursePhone
-from triage.ports import (
-    RATE,
-    FixedSentence,
-    ReplyRequest,
-    SpeechChunk,
-    TextDelta,
-    ToolResult,
-    Usage,
-)
+from triage.ports import RATE, FixedSentence, ReplyRequest, SpeechChunk, TextDelta, ToolResult, Usage
 from triage.tools import FakeTools
 from triage.trace import Said
 
