@@ -20,7 +20,7 @@ from fsm.states import State
 from fsm.timers import SECONDS
 from tests.fsm.examples import CHEST_PAIN, CONNECTED
 from tests.fsm.moves import EFFECTS
-from tests.fsm.vignettes import ASKED, BRIDGED, GASPING, GREETED, HALF_ASKED, URGENT, Row, turn
+from tests.fsm.vignettes.shorthand import ASKED, BRIDGED, GASPING, GREETED, HALF_ASKED, URGENT, Row, turn
 
 ALL = frozenset(EFFECTS)
 STAGE = {"MakeReply": "llm", "Speak": "tts", "Play": "clips", "Transfer": "line", "Seal": "store"}

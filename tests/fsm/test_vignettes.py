@@ -1,4 +1,4 @@
-"""Promise: the calls in `vignettes.py` go exactly as it is written there, and together they show every way out of a state."""
+"""Promise: the calls in `vignettes/` go exactly as it is written there, and together they show every way out of a state."""
 
 from dataclasses import replace
 
@@ -11,7 +11,8 @@ from fsm.machine import Step, step
 from fsm.states import Declared, TimerName
 from fsm.table import TABLE
 from tests.fsm.examples import CONNECTED, EXAMPLES, QUEUE
-from tests.fsm.vignettes import VIGNETTES, Row
+from tests.fsm.vignettes import VIGNETTES
+from tests.fsm.vignettes.shorthand import GREETED, LISTENING, THINKING, Row, heard_to_its_end, turn
 
 
 def play_through(rows: list[Row]) -> list[tuple[Row, Step]]:
@@ -61,19 +62,15 @@ def started(rows: list[Row]) -> dict[str, float]:
 
 
 def test_our_silence_counts_from_the_end_of_the_callers_speech() -> None:
-    from tests.fsm.vignettes import GREETED, turn
-
-    lengths = started([*GREETED, (turn(1, silent_ms=500), ..., ...)])  # type: ignore[list-item]
+    lengths = started([*GREETED, (turn(1, silent_ms=500), THINKING, ...)])
     assert lengths == pytest.approx({"ours_ack": 0.3, "ours_filler": 2.5, "ours_scripted": 5.5, "ours_nurse": 9.5})
-    lengths = started([*GREETED, (turn(1, silent_ms=2_000), ..., ...)])  # type: ignore[list-item]
+    lengths = started([*GREETED, (turn(1, silent_ms=2_000), THINKING, ...)])
     assert lengths["ours_ack"] == 0.3  # a reply that comes at once is not kept waiting behind an acknowledgement
 
 
 def test_hold_on_stretches_the_callers_silence_once() -> None:
     hold = VIGNETTES["hold on"]
     assert started(hold[:-1]) == {"caller_silence": 60.0}
-    from tests.fsm.vignettes import LISTENING, heard_to_its_end
-
     assert started([*hold, (heard_to_its_end(4), LISTENING, ...)]) == {"caller_silence": 6.0}
 
 
