@@ -5,7 +5,8 @@ world: a caller who talks, presses 5 after 1 s where asked, hangs up where asked
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 from fsm.events import Rung
 from fsm.states import RungKind
+from tests.virtual import in_virtual_time
 from triage.clock import Clock, run
 from triage.demo.patient import Cue, Patient, Utterance
 from triage.lines.impairments import Impairments
@@ -67,19 +69,12 @@ class Watched:
         self.line.transfer(attempt, Rung(kind=kind, target=target), code=f"code{attempt}", timeout_s=timeout_s)
 
 
-def in_virtual_time(program: Callable[..., Awaitable[None]]) -> Callable[..., None]:
-    def test(self: "LineContract") -> None:
-        run(program(self), virtual=True)  # type: ignore[arg-type]
-
-    test.__name__, test.__doc__ = program.__name__, program.__doc__
-    return test
-
-
-class LineContract:
+class LineContract(ABC):
     """Subclass it, and say how to make a line whose caller does what the arguments say."""
 
+    @abstractmethod
     def make(self, *, presses: bool = False, hangs_up_s: float | None = None) -> Line:
-        raise NotImplementedError
+        """The line, with nurses' telephones as in `PHONES`."""
 
     slack_s = 0.0
     """How much later than due things may be on this line."""

@@ -5,7 +5,8 @@ import asyncio
 import numpy as np
 import pytest
 
-from tests.lines.world import call, in_virtual_time, noise, says, tone
+from tests.lines.world import call, noise, says, tone
+from tests.virtual import in_virtual_time
 from triage.audio import level_db
 from triage.lines.impairments import MULAW_DELAY, Impairments, Spoiler
 from triage.ports import FRAME, RATE, Pcm

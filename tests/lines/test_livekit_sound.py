@@ -1,22 +1,14 @@
 """Promise: what we say leaves to the sample and can be taken back to the sample; the caller's frames never leave a gap."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 import numpy as np
 import pytest
 
+from tests.virtual import in_virtual_time
 from triage.clock import Clock, run
 from triage.lines.livekit.sound import BLOCK, FORGIVEN, Hearing, Voice
 from triage.ports import FRAME, Frame, Pcm
-
-
-def virtual(program: Callable[[], Awaitable[None]]) -> Callable[[], None]:
-    def test() -> None:
-        run(program(), virtual=True)  # type: ignore[arg-type]
-
-    test.__name__, test.__doc__ = program.__name__, program.__doc__
-    return test
 
 
 def counted(length: int, first: int = 1) -> Pcm:
@@ -51,7 +43,7 @@ class Spoken:
 # --- our voice
 
 
-@virtual
+@in_virtual_time
 async def test_silence_and_sound_leave_block_by_block_each_when_its_time_is_over() -> None:
     spoken = Spoken()
     await asyncio.sleep(0.025)
@@ -64,7 +56,7 @@ async def test_silence_and_sound_leave_block_by_block_each_when_its_time_is_over
     assert (out[400 : 400 + FRAME] == counted(FRAME)).all()
 
 
-@virtual
+@in_virtual_time
 async def test_what_comes_while_something_is_queued_follows_without_a_seam() -> None:
     spoken = Spoken()
     spoken.voice.say(counted(FRAME))
@@ -94,7 +86,7 @@ def test_a_frame_that_comes_a_little_late_follows_without_a_seam(late_ms: int) -
     run(main(), virtual=True)
 
 
-@virtual
+@in_virtual_time
 async def test_a_frame_that_comes_later_than_that_leaves_a_gap_and_starts_at_once() -> None:
     spoken = Spoken()
     spoken.voice.say(counted(FRAME))
@@ -124,7 +116,7 @@ def test_what_is_dropped_is_exactly_what_was_queued_and_never_leaves(after_ms: i
     run(main(), virtual=True)
 
 
-@virtual
+@in_virtual_time
 async def test_after_a_drop_the_next_sound_starts_at_once() -> None:
     spoken = Spoken()
     spoken.voice.say(counted(FRAME))
@@ -136,7 +128,7 @@ async def test_after_a_drop_the_next_sound_starts_at_once() -> None:
     assert (out[80:90] == counted(10, 1000)).all()
 
 
-@virtual
+@in_virtual_time
 async def test_a_stalled_loop_loses_no_sound_and_does_not_catch_up_in_silence() -> None:
     spoken = Spoken(takes_s=0.0)
     gate = asyncio.Event()
@@ -157,7 +149,7 @@ async def test_a_stalled_loop_loses_no_sound_and_does_not_catch_up_in_silence() 
     assert 2 <= blocks <= 2 + FORGIVEN + 1
 
 
-@virtual
+@in_virtual_time
 async def test_a_block_that_is_refused_is_lost_and_the_voice_goes_on_unless_all_are() -> None:
     clock = Clock()
     broken = asyncio.Event()
@@ -181,7 +173,7 @@ async def test_a_block_that_is_refused_is_lost_and_the_voice_goes_on_unless_all_
         await pushing
 
 
-@virtual
+@in_virtual_time
 async def test_ending_waits_for_the_block_under_way_and_hands_over_no_other() -> None:
     spoken = Spoken(takes_s=0.3)
     spoken.voice.say(counted(FRAME))
@@ -190,7 +182,7 @@ async def test_ending_waits_for_the_block_under_way_and_hands_over_no_other() ->
     assert len(spoken.blocks) == 1
 
 
-@virtual
+@in_virtual_time
 async def test_a_frozen_voice_keeps_what_it_has() -> None:
     spoken = Spoken()
     spoken.voice.say(counted(FRAME))
@@ -233,7 +225,7 @@ class Heard:
         return [int(frame.pcm[0]) for frame in self.frames]
 
 
-@virtual
+@in_virtual_time
 async def test_frames_come_through_as_they_are_and_count_from_the_beginning() -> None:
     heard = Heard()
     await heard.feed(5, 3)  # before the beginning: nobody hears it
@@ -246,7 +238,7 @@ async def test_frames_come_through_as_they_are_and_count_from_the_beginning() ->
     assert (heard.hearing.filled, heard.hearing.left_out) == (0, 0)
 
 
-@virtual
+@in_virtual_time
 async def test_where_nothing_comes_there_is_silence_in_step_with_time() -> None:
     heard = Heard()
     heard.hearing.begin()
@@ -258,7 +250,7 @@ async def test_where_nothing_comes_there_is_silence_in_step_with_time() -> None:
     assert 504 <= len(values) <= 511
 
 
-@virtual
+@in_virtual_time
 async def test_frames_that_are_late_for_a_moment_are_heard_all_the_same() -> None:
     heard = Heard()
     heard.hearing.begin()
@@ -270,7 +262,7 @@ async def test_frames_that_are_late_for_a_moment_are_heard_all_the_same() -> Non
     assert await heard.end() == [7] * 24
 
 
-@virtual
+@in_virtual_time
 async def test_a_burst_that_comes_after_silence_took_its_place_does_not_put_the_caller_ahead_of_time() -> None:
     heard = Heard()
     heard.hearing.begin()
@@ -285,7 +277,7 @@ async def test_a_burst_that_comes_after_silence_took_its_place_does_not_put_the_
     assert heard.hearing.left_out > 30
 
 
-@virtual
+@in_virtual_time
 async def test_sound_that_the_network_swallowed_leaves_no_lasting_lag() -> None:
     heard = Heard()
     heard.hearing.begin()
@@ -296,7 +288,7 @@ async def test_sound_that_the_network_swallowed_leaves_no_lasting_lag() -> None:
     assert heard.hearing.filled in (3, 4) and values.count(7) == 410
 
 
-@virtual
+@in_virtual_time
 async def test_an_error_reaches_whoever_reads() -> None:
     heard = Heard()
     heard.hearing.begin()

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from fsm.states import RungKind
-from tests.lines.world import Call, call, in_virtual_time, noise
+from tests.lines.world import Call, call, noise
+from tests.virtual import in_virtual_time
 from triage.clock import run
 from triage.lines.nurse_phones import CARRIER_GIVES_UP_S, Behaviour, NursePhone
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from fsm.states import RungKind
-from tests.lines.world import Call, call, found, in_virtual_time, noise, quiet_caller, says
+from tests.lines.world import Call, call, found, noise, quiet_caller, says
+from tests.virtual import in_virtual_time
 from triage.audio import read_wav, sound_spans
 from triage.clock import NS, Clock, run, stopwatch
 from triage.demo.patient import Cue, Patient, Utterance

@@ -1,7 +1,7 @@
 """Shared by the tests of lines: sounds that can be told apart, and a watched simulated call."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from fsm.events import Rung
 from fsm.states import RungKind
-from triage.clock import NS, Clock, run
+from triage.clock import NS, Clock
 from triage.demo.patient import Cue, Patient, Utterance
 from triage.lines.simulated import SimulatedLine
 from triage.ports import FRAME, RATE, Frame, LineSignal, Pcm
@@ -91,13 +91,3 @@ async def call(caller: Patient | Sequence[Utterance] = (), **line: Any) -> Async
         await watched.line.close()
         async with asyncio.timeout(5):
             await asyncio.gather(*readers)
-
-
-def in_virtual_time(program: Callable[[], Awaitable[None]]) -> Callable[[], None]:
-    """The same test as a plain function that runs its program in virtual time."""
-
-    def test() -> None:
-        run(program(), virtual=True)  # type: ignore[arg-type]
-
-    test.__name__, test.__doc__ = program.__name__, program.__doc__
-    return test
