@@ -31,6 +31,8 @@ from triage.ports import RATE, Pcm
 pytestmark = pytest.mark.skipif(baresip.missing() is not None, reason=str(baresip.missing()))
 
 BACK_WITHIN_S = 15.0
+LOST_WITHIN_S = 60.0
+"""livekit-server waits for a participant who is silent before it gives them up."""
 
 
 @pytest.fixture(scope="module")
@@ -109,4 +111,22 @@ async def test_new_calls_are_answered_afterwards(line: WholeLine, tmp_path: Path
     await killed(line, "redis")
     await killed(line, "livekit-server")
     await asyncio.sleep(3.0)
+    await reaches_a_nurse(line, tmp_path)
+
+
+async def test_callers_who_are_lost_with_the_sip_service_are_rung_back_and_the_next_one_is_answered(
+    line: WholeLine, tmp_path: Path
+) -> None:
+    """Both legs lie in the SIP service: what is left of its calls is that somebody must ring them."""
+    line.begin()
+    line.script(CHEST_PAIN)
+    began_s = line.since()
+    async with ringing(line, telephone(tmp_path, "caller", spoken(0.6, "sore_for_me"))) as caller:
+        await caller.event("CALL_ESTABLISHED")
+        await until(lambda: bool(line.network.messages(method="REFER", since_s=began_s)))
+        await killed(line, "sip-bench")
+        record = await line.record(limit_s=LOST_WITHIN_S)
+    assert "callback" in record.events()
+    assert record.payloads("caller_number"), "or nobody knows whom to ring"
+    assert record.outcome in {"hung_up", "line_lost"}
     await reaches_a_nurse(line, tmp_path)

@@ -49,13 +49,14 @@ LEAK_S = 0.3
 JOINED_WITHIN_S = 1.0
 RECONNECTING_WITHIN_S = 2.0
 TALK_S = 1.5
-
+AWAY_S = 61.0
+"""A nurse who looks something up."""
 
 STEP = RATE // 20
 TONE_LEVEL = 0.015
 
 
-def quiet_tone(hz: float, seconds: float = 60.0) -> Pcm:
+def quiet_tone(hz: float, seconds: float = 120.0) -> Pcm:
     """Whom the other side is known by, all the time; no voice."""
     return np.asarray(tone(hz, seconds, RATE) // 6, np.int16)
 
@@ -226,17 +227,23 @@ async def test_a_lost_nurse_is_said_aloud_within_2_s_and_the_next_one_is_rung(li
     assert "nurse_lost" in record.events(attempt=1)
 
 
-async def test_a_nurse_on_hold_loses_nobody(line: WholeLine, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("away", "back"), [("hold", "resume"), ("mute", "mute")])
+async def test_a_nurse_who_is_on_hold_or_muted_for_a_minute_loses_nobody(
+    line: WholeLine, tmp_path: Path, away: str, back: str
+) -> None:
     async with evening(line, tmp_path) as now:
         await now.bridged(await now.accept())
-        await now.nurse.command("hold")
-        await asyncio.sleep(6.0)
-        await now.nurse.command("resume")
-        resumed_s = line.since()
-        await now.bridged(resumed_s)
+        await now.nurse.command(away)
+        await asyncio.sleep(1.0)
+        away_s = line.since()
+        await asyncio.sleep(AWAY_S)
+        assert now.hears(now.caller, NURSE_TONE, away_s) == 0, "she was away indeed"
+        await now.nurse.command(back)
+        await now.bridged(line.since())
         assert not line.network.messages(method="BYE", since_s=now.began_s)
         assert not dialled(line, NURSE_B, now.began_s)
-    assert (await line.record()).outcome == "nurse_bridged"
+    record = await line.record()
+    assert record.outcome == "nurse_bridged" and "nurse_lost" not in record.events()
 
 
 async def test_the_pair_goes_on_talking_when_the_agent_dies(line: WholeLine, tmp_path: Path) -> None:
