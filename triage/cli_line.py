@@ -33,8 +33,6 @@ DataFolder = Annotated[
 SCREEN_EVERY_S = 0.5
 NEEDED = ("aiohttp", "livekit", "psutil")
 """Packages without which no command here can do anything."""
-CALLS_FROM_S = 10.0
-"""A program that may take longer than this to end carries calls, s."""
 LISTENS = {
     "pocketsphinx": "recogniser: the local one, for demos and tests on synthetic 16 kHz voices only; "
     "it makes nothing of real voices or of telephone audio at 8 kHz",
@@ -62,8 +60,12 @@ def up(
     notes = () if engines_only else _looked_at(settings)
     installed = engines.provide(env, typer.echo)
     config = context.obj.config
-    with programs.reserved(settings) as line:
-        console = Console(file=cast("IO[str]", Screen(sys.stdout)))
+    console = Console(file=cast("IO[str]", Screen(sys.stdout)))
+
+    def say(words: str) -> None:
+        console.print(words, highlight=False, soft_wrap=True, markup=False)
+
+    with programs.reserved(settings, say) as line:
         for note in notes:
             console.print(note, style="yellow", highlight=False, soft_wrap=True, markup=False)
         made = programs.supervisor(
@@ -73,7 +75,7 @@ def up(
             env=env,
             config=config,
             only_engines=engines_only,
-            say=lambda words: console.print(words, highlight=False, soft_wrap=True, markup=False),
+            say=say,
         )
         asyncio.run(_run(console, made, line, "" if engines_only else programs.line_to_ring(settings, line)))
 
@@ -254,6 +256,8 @@ class Ending:
             self._begin()
 
     def _begin(self) -> None:
+        from triage.up.leftovers import CALLS_FROM_S
+
         self._begun = True
         grace_s = self._supervisor.grace_s
         calls = f": calls in progress may finish (up to {grace_s:.0f} s)" if grace_s > CALLS_FROM_S else ""

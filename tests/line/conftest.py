@@ -8,8 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,7 +24,10 @@ PACKAGES = ("G722", "aiohttp", "livekit", "psutil", "redis", "sipmessage")
 MISSING = [name for name in PACKAGES if find_spec(name) is None]
 
 HERE = Path(__file__).parent
-DOWN_WITHIN_S = 20
+DOWN_WITHIN_S, HURRIED_WITHIN_S = 20, 60
+"""A line has ended after the first Ctrl-C; after a second one, s."""
+UP = ("ring ", "engines are up")
+"""How `triage up` begins the line that says so."""
 
 
 collect_ignore_glob = ["test_*.py"] if MISSING else []
@@ -95,6 +98,43 @@ def variables(folder: Path) -> dict[str, str]:
     }
 
 
+@contextmanager
+def triage_up(env: Mapping[str, str], *words: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    """`triage up` with these words, and what it said until it was up, or until it ended; ended as a person would."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "triage", "up", *words],
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    said = ""
+    try:
+        for line in process.stdout:
+            said += line
+            if line.startswith(UP):
+                break
+        yield process, said
+    finally:
+        ended(process)
+        process.stdout.close()
+
+
+def ended(process: "subprocess.Popen[str]") -> None:
+    """Ctrl-C; a second one for those who still talk. What does not end by that either is killed, and fails."""
+    for limit_s in (DOWN_WITHIN_S, HURRIED_WITHIN_S):
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(limit_s)
+    if process.poll() is None:
+        process.kill()
+        process.wait(10)
+        pytest.fail("the line did not end and was killed")
+
+
 @dataclass(frozen=True)
 class Standing:
     """A line whose engines are up, by way of `triage up --engines`."""
@@ -119,27 +159,7 @@ def standing(installed: engines.Engines, tmp_path_factory: pytest.TempPathFactor
     """Engines for every test that needs some; started and ended as a person would."""
     folder = tmp_path_factory.mktemp("line")
     env = {**os.environ, **variables(folder)}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "triage", "up", "--engines"],
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert process.stdout is not None
-    said = []
-    try:
-        for line in process.stdout:  # it ends with an error line where it cannot start
-            said.append(line)
-            if "engines are up" in line:
-                break
-        assert said and "engines are up" in said[-1], said
+    with triage_up(env, "--engines") as (process, said):
+        assert "engines are up" in said, said
         settings = load(env=env)
         yield Standing(settings, line_files.opened(settings), process, env)
-    finally:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(DOWN_WITHIN_S)
-        finally:
-            process.kill()

@@ -1,11 +1,8 @@
 """Promise: the line's programs start in order, are started again when they end, and never outlive their supervisor."""
 
 import asyncio
-import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -262,7 +259,7 @@ async def test_children_of_a_program_that_died_end_with_the_line(line: Line, tmp
 
 def _dead(pid: int) -> bool:
     try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True
 
@@ -287,15 +284,38 @@ async def test_what_a_program_says_reaches_its_log_cleaned_and_cut(line: Line) -
     assert log.stat().st_mode & 0o077 == 0
 
 
-async def test_a_log_that_has_grown_is_put_aside(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor, "LOG_BYTES", 200)
-    log = line.logs / "one.log"
-    async with supervise(line, program("for i in $(seq 60); do echo line $i; done; echo done; " + WAITS)).running():
-        await until(lambda: log.exists() and "done" in log.read_text())
-    assert log.stat().st_size <= 220 and (line.logs / "one.log.1").stat().st_size <= 220
+async def test_the_scribe_of_a_program_ends_with_it(line: Line) -> None:
+    watched = supervise(line, program(WAITS))
+    async with watched.running():
+        before = _running()
+        pid = watched.health["one"].pid
+        assert pid is not None and len(before) >= 2
+        os.kill(pid, signal.SIGKILL)
+        await until(lambda: watched.health["one"].restarts == 1 and watched.health["one"].state is State.UP)
+        await until(lambda: len(_running()) == len(before) and not before & _running())
+    assert not _running() & before
 
 
-# --- one supervisor, and what a killed one leaves
+async def test_a_folder_that_cannot_be_written_any_more_ends_no_line(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    told: list[str] = []
+    watched = Supervisor(line, (program(WAITS),), after_engines=nothing, say=told.append)
+    async with watched.running():
+        monkeypatch.setattr(supervisor, "remember", full)
+        health = watched.health["one"]
+        assert health.pid is not None
+        os.kill(health.pid, signal.SIGKILL)
+        await until(lambda: health.restarts == 1 and health.state is State.UP)
+        pid = health.pid
+    assert _dead(pid)
+    assert any("No space left on device" in words for words in told)
+
+
+# --- one supervisor
 
 
 def test_only_one_supervisor_has_a_folder(tmp_path: Path) -> None:
@@ -303,35 +323,6 @@ def test_only_one_supervisor_has_a_folder(tmp_path: Path) -> None:
         pytest.fail("there are two")
     with supervisor.alone(tmp_path):
         pass
-
-
-def remember(folder: Path, pid: int, began: float) -> None:
-    (folder / supervisor.PROCESSES).write_text(json.dumps([{"name": "left", "pid": pid, "began": began}]))
-
-
-def test_what_a_killed_supervisor_left_is_ended(tmp_path: Path) -> None:
-    left = subprocess.Popen(["sleep", "60"], start_new_session=True)
-    remember(tmp_path, left.pid, psutil.Process(left.pid).create_time())
-    assert supervisor.end_leftovers(tmp_path) == ["left"]
-    assert _dead(left.pid)
-    left.wait()
-
-
-def test_a_process_that_only_has_the_same_number_is_left_alone(tmp_path: Path) -> None:
-    other = subprocess.Popen(["sleep", "60"], start_new_session=True)
-    try:
-        remember(tmp_path, other.pid, psutil.Process(other.pid).create_time() - 5)
-        assert supervisor.end_leftovers(tmp_path) == []
-        assert other.poll() is None
-    finally:
-        other.kill()
-        other.wait()
-
-
-@pytest.mark.parametrize("text", ["", "{}", "[1]", '[{"pid": "x"}]'])
-def test_a_broken_list_of_processes_ends_nobody(text: str, tmp_path: Path) -> None:
-    (tmp_path / supervisor.PROCESSES).write_text(text)
-    assert supervisor.end_leftovers(tmp_path) == []
 
 
 # --- the real engines
@@ -359,28 +350,6 @@ async def _nothing_lacks(lacking: Awaitable[tuple[str, ...]]) -> bool:
         return not await lacking
     except UsageError:
         return False
-
-
-def test_a_killed_supervisor_is_followed_by_one_that_cleans_up(installed: engines.Engines, tmp_path: Path) -> None:
-    env = {**os.environ, **variables(tmp_path)}
-    seen: list[set[int]] = []
-    for last in (signal.SIGKILL, signal.SIGINT):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "triage", "up", "--engines"],
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        assert process.stdout is not None
-        assert any("engines are up" in said for said in process.stdout)
-        seen.append({child.pid for child in psutil.Process(process.pid).children()})
-        process.send_signal(last)
-        assert process.wait(20) == (-signal.SIGKILL if last is signal.SIGKILL else 0)
-        process.stdout.close()
-    assert len(seen[0]) == 2
-    assert all(_dead(pid) for pid in seen[0] | seen[1])
 
 
 def test_livekits_own_sip_service_must_be_on_the_path(installed: engines.Engines, tmp_path: Path) -> None:

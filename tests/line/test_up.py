@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import psutil
 import pytest
 
-from tests.line.conftest import DOWN_WITHIN_S, variables
+from tests.line.conftest import DOWN_WITHIN_S, triage_up, variables
 from triage.config import load
 from triage.up import engines, line_files
 
@@ -33,30 +33,9 @@ class Whole:
 @pytest.fixture(scope="module")
 def whole(installed: engines.Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
     env = {**os.environ, **variables(tmp_path_factory.mktemp("up"))}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "triage", "up"],
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert process.stdout is not None
-    said = ""
-    try:
-        for line in process.stdout:
-            said += line
-            if line.startswith("ring "):
-                break
+    with triage_up(env) as (process, said):
         assert "ring sip:" in said, said
         yield Whole(process, line_files.opened(load(env=env)), env, said)
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-        try:
-            process.wait(DOWN_WITHIN_S)
-        finally:
-            process.kill()
 
 
 def test_it_says_which_address_to_ring(whole: Whole) -> None:

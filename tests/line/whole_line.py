@@ -13,10 +13,8 @@ A test says who is there (`nurses`); where nobody is, nobody answers. What a cal
 import asyncio
 import json
 import os
-import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
@@ -31,7 +29,7 @@ import soxr
 from audit.folder import AuditFolder
 from audit.reader import CallListed, OpenedRecord, Reader
 from audit.store import SqliteStore
-from tests.line.conftest import variables
+from tests.line.conftest import triage_up, variables
 from triage.audio import write_wav
 from triage.bench.impairer import ALIAS, Impairer, Network, Seen
 from triage.bench.media.codecs import encoder
@@ -42,14 +40,13 @@ from triage.config import Settings, load
 from triage.demo.cast import CallerLines
 from triage.ports import RATE, Pcm
 from triage.up import line_files
-from triage.up.supervisor import PROCESSES
+from triage.up.leftovers import PROCESSES
 
 QUEUE, NURSE_A, NURSE_B = "queue", "nurse-a", "nurse-b"
 CHEST_PAIN = "I have got a bad pain in my chest and it will not go away"
 HEADACHE = "I have had a headache since this morning"
 WANTS_PERSON = "I want to talk to a person please"
 UP_WITHIN_S = 90.0
-DOWN_WITHIN_S = 60.0
 PRIORITY = -10
 """Niceness of the line and of the telephones, where we may set one."""
 CALM_S = 90.0
@@ -248,49 +245,23 @@ def whole_line(folder: Path, ladder: Ladder | None = None, *, seed: int = 1, **s
     before = os.getpriority(os.PRIO_PROCESS, 0)
     with suppress(PermissionError):  # neighbours on this machine are not what is tested; phones inherit it too
         os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "triage", "up"],
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert process.stdout is not None
-    said = ""
     try:
-        for line in process.stdout:
-            said += line
-            if line.startswith("ring "):
-                break
-        made = load(env=env)
-        assert "ring sip:" in said, said + _logs(folder)
-        with Impairer(seed) as network:
-            running = WholeLine(process, made, line_files.opened(made), network, queue, env, said)
-            network.stand_for(running.port)
-            running.nurses()
-            running.begin()
-            limit = time.perf_counter() + UP_WITHIN_S
-            while running.log("worker").count("stands ready") < made.worker_idle_processes:
-                assert time.perf_counter() < limit, _logs(folder)
-                time.sleep(0.05)  # noqa: TID251 programs outside our clocks
-            yield running
+        with triage_up(env) as (process, said):
+            made = load(env=env)
+            assert "ring sip:" in said, said + _logs(folder)
+            with Impairer(seed) as network:
+                running = WholeLine(process, made, line_files.opened(made), network, queue, env, said)
+                network.stand_for(running.port)
+                running.nurses()
+                running.begin()
+                limit = time.perf_counter() + UP_WITHIN_S
+                while running.log("worker").count("stands ready") < made.worker_idle_processes:
+                    assert time.perf_counter() < limit, _logs(folder)
+                    time.sleep(0.05)  # noqa: TID251 programs outside our clocks
+                yield running
     finally:
         with suppress(PermissionError):
             os.setpriority(os.PRIO_PROCESS, 0, before)
-        _end(process)
-
-
-def _end(process: "subprocess.Popen[str]") -> None:
-    """Ctrl-C; a second one for those who still talk."""
-    for limit_s in (12.0, DOWN_WITHIN_S):
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(limit_s)
-    if process.poll() is None:
-        process.kill()
-        process.wait(10)
 
 
 def _logs(folder: Path) -> str:

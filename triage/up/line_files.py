@@ -66,6 +66,11 @@ class Access:
     api_secret: str = field(repr=False)
     redis_password: str = field(repr=False)
 
+    @property
+    def secrets(self) -> tuple[str, str]:
+        """What must never be seen."""
+        return self.api_secret, self.redis_password
+
 
 @dataclass(frozen=True)
 class Line:

@@ -12,8 +12,9 @@ from triage.config import Settings
 from triage.errors import SettingError, StorageError, UsageError
 from triage.up import line_files, probes, provision
 from triage.up.engines import Engines
+from triage.up.leftovers import end_leftovers
 from triage.up.line_files import LOOPBACK, Line
-from triage.up.supervisor import Program, Supervisor, alone, end_leftovers
+from triage.up.supervisor import Program, Supervisor, alone
 
 ENGINE_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
 """What an engine gets of our environment: LIVEKIT_* and the like would change its configuration behind our back."""
@@ -63,8 +64,10 @@ def line_to_ring(settings: Settings, line: Line) -> str:
 
 
 @contextmanager
-def reserved(settings: Settings) -> Iterator[Line]:
+def reserved(settings: Settings, say: Callable[[str], None] = lambda _: None) -> Iterator[Line]:
     """A line of these settings with its files written, which nobody else may start meanwhile.
+
+    What an earlier supervisor left running is ended first; calls in progress have their time, and `say` hears of it.
 
     Raises:
         UsageError: somebody else runs it, or a port is taken.
@@ -76,7 +79,7 @@ def reserved(settings: Settings) -> Iterator[Line]:
     except OSError as error:
         raise StorageError(f"{folder}: {error.strerror}; mend it or name another folder with --data") from error
     with alone(folder):
-        end_leftovers(folder)  # before the ports are looked at: they may hold them
+        end_leftovers(folder, say)  # before the ports are looked at: they may hold them
         yield line_files.prepare(settings)
 
 

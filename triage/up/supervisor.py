@@ -1,21 +1,21 @@
 """One telephone line on one machine: its programs started in order, watched, started again, ended in reverse.
 
 1. Nobody else runs a line on this data folder (`alone`), and what an earlier supervisor left behind when it was killed
-   is ended first (`end_leftovers`): by process id *and* start time, as the number alone may be somebody else's by now.
+   is ended first (`triage.up.leftovers`).
 2. Each program is up when its probe says yes; only then comes the next.
 3. What does not start at first ends the line. A program that ends later is started again for as long as it takes, ever
    more slowly, and the others stay: a call may stand on them. Redis keeps nothing, so provisioning is repeated after
    it, and after livekit-server, came back.
 4. The end: SIGTERM, a grace of its own for each program, SIGTERM once more (livekit-server waits for its participants
    at the first one and may miss it altogether in its first 100 ms), SIGKILL.
+5. No program needs us: killed, we leave a line that goes on, until the next supervisor ends it with the same graces.
 
-Programs get their secrets by file. Their output goes through the scrubber into `data_dir/line/logs`, nowhere else.
+Programs get their secrets by file. Their output goes through a scribe each into `data_dir/line/logs`, nowhere else.
 """
 
 import asyncio
 import contextlib
 import fcntl
-import json
 import os
 import signal
 from collections import deque
@@ -24,16 +24,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from triage.errors import StorageError, TriageError, UsageError
-from triage.up.line_files import Line, write_private
-from triage.up.scrubber import Scrubber
+from triage.up.leftovers import SECOND_TERM_S, Running, began, remember
+from triage.up.line_files import Line
+from triage.up.outputs import Output
 
-if TYPE_CHECKING:
-    import psutil
-
-LOCK, PROCESSES = "up.lock", "processes.json"
+LOCK = "up.lock"
 
 PAUSE_S = 0.5
 """Before something is tried again, s; twice as long each time, up to the next."""
@@ -43,20 +40,13 @@ STEADY_S = 60.0
 PROBE_EVERY_S = 2.0
 FIRST_PROBES_S = 0.1
 """Between probes while a program is starting, s."""
-SECOND_TERM_S = 3.0
-"""Between the second SIGTERM and SIGKILL, s."""
 
 PROVISION_TRIES = 20
 """At the start; later it is tried until it works."""
-LAST_WORDS_S = 1.0
-"""A program that ended has its last lines read within this, s."""
-SAME_START_S = 0.05
-"""Two start times closer than this are one, s."""
-
-LOG_BYTES = 5_000_000
-"""A log is put aside when it has grown to this; one older one is kept."""
-_CHUNK = 65536
-_LOOK_S = 0.05
+LAST_WORDS_S = 3.0
+"""A program that ended has its last lines written within this, s."""
+NEARLY_LAST_S = 0.2
+"""The same for one that is about to be started again, as its children may hold its output and callers wait, s."""
 
 
 class LineFailed(TriageError):
@@ -124,13 +114,16 @@ class Supervisor:
         self._after_engines = after_engines
         self._say = say
         self._provision_again = asyncio.Event()
-        self._scrubber = Scrubber((line.access.api_secret, line.access.redis_password))
         self._processes: dict[str, asyncio.subprocess.Process] = {}
-        self._last_words: dict[str, str] = {}
+        self._told: set[str] = set()
+        """Names of those who were asked to end."""
+        self._outputs: dict[str, tuple[Output, asyncio.Task[None]]] = {}
+        """Of each program the last one's, and what lasts until it is written down."""
         self._died: deque[asyncio.subprocess.Process] = deque(maxlen=64)
         """Ended by themselves; children of theirs may run on."""
         self._keepers: list[asyncio.Task[None]] = []
-        self._listeners: list[asyncio.Task[None]] = []
+        self._written: list[asyncio.Task[None]] = []
+        """All of these that may still last."""
         self._at_once = asyncio.Event()
 
     @asynccontextmanager
@@ -178,26 +171,9 @@ class Supervisor:
         """Start a program and wait until it is there."""
         health, loop = self.health[program.name], asyncio.get_running_loop()
         health.state = State.STARTING
-        # A pipe of our own: asyncio's would hide the end of a program whose children still hold its output.
-        ours, theirs = os.pipe()
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *program.argv,
-                env=dict(program.env),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=theirs,
-                stderr=theirs,
-                start_new_session=True,  # Ctrl-C at the terminal is for us; we end them in order
-            )
-        except OSError as error:
-            os.close(ours)
-            raise LineFailed(f"{program.name} cannot be started: {program.argv[0]}: {error.strerror}") from error
-        finally:
-            os.close(theirs)
+        process = await self._spawn(program, tasks)
         self._processes[program.name], health.pid = process, process.pid
         self._remember()
-        listener = tasks.create_task(self._listen(program, ours))
-        self._listeners = [one for one in self._listeners if not one.done()] + [listener]
         deadline = loop.time() + program.up_within_s
         there = False
         while not there and process.returncode is None and loop.time() < deadline:
@@ -205,12 +181,41 @@ class Supervisor:
             if not there:
                 await asyncio.sleep(FIRST_PROBES_S)
         if process.returncode is not None:  # also where somebody else answered the probe
-            await asyncio.wait((listener,), timeout=LAST_WORDS_S)
+            await self._last_words(program, LAST_WORDS_S)
             raise LineFailed(self._ended(program, process))
         if not there:
             await self._end(process, program.grace_s)
             raise LineFailed(f"{program.name} did not answer within {program.up_within_s:.0f} s; {self._see(program)}")
         health.state, health.up_since = State.UP, loop.time()
+
+    async def _spawn(self, program: Program, tasks: asyncio.TaskGroup) -> asyncio.subprocess.Process:
+        """The program, started, with a scribe for what it says.
+
+        Raises:
+            LineFailed: it cannot be started.
+        """
+        try:
+            output = Output(self._log(program.name), self._line.access.secrets, self._say)
+        except OSError as error:
+            raise LineFailed(f"{program.name} cannot be started: no pipe for it: {error.strerror}") from error
+        written = tasks.create_task(output.written_down())
+        self._outputs[program.name] = output, written
+        self._written = [*(task for task in self._written if not task.done()), written]
+        try:
+            await output.attended.wait()
+            return await asyncio.create_subprocess_exec(
+                *program.argv,
+                env=dict(program.env),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output.write,
+                stderr=output.write,
+                pass_fds=(output.read,),  # see triage.up.outputs, 3
+                start_new_session=True,  # Ctrl-C at the terminal is for us; we end them in order
+            )
+        except OSError as error:
+            raise LineFailed(f"{program.name} cannot be started: {program.argv[0]}: {error.strerror}") from error
+        finally:
+            output.given()
 
     async def _keep(self, program: Program, tasks: asyncio.TaskGroup) -> None:
         """Watch a program; start it again when it ends."""
@@ -219,6 +224,7 @@ class Supervisor:
             began = loop.time()
             await self._watch(program)
             pause_s = PAUSE_S if loop.time() - began > STEADY_S else pause_s
+            await self._last_words(program, NEARLY_LAST_S)
             trouble = self._ended(program, self._processes[program.name])
             while trouble:
                 health.state, health.pid, health.up_since = State.ENDED, None, None
@@ -267,42 +273,19 @@ class Supervisor:
                 self._say(f"not provisioned, no call can come in: {error}")
                 self._provision_again.set()
 
+    async def _last_words(self, program: Program, within_s: float) -> None:
+        """Until they are in its log, or somebody else keeps its output open for longer."""
+        await asyncio.wait((self._outputs[program.name][1],), timeout=within_s)
+
     def _ended(self, program: Program, process: asyncio.subprocess.Process) -> str:
         return f"{program.name} ended with {process.returncode}; {self._see(program)}"
 
     def _see(self, program: Program) -> str:
-        words = self._last_words.get(program.name, "")
+        words = self._outputs[program.name][0].last_words()
         return (f"it said: {words[:160]}; " if words else "") + f"see {self._log(program.name)}"
-
-    # --- logs
 
     def _log(self, name: str) -> Path:
         return self._line.logs / f"{name}.log"
-
-    async def _listen(self, program: Program, handle: int) -> None:
-        """Everything a program says, line by line, cleaned, into its log."""
-        reader = asyncio.StreamReader()
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(handle, "rb", buffering=0)
-        )
-        with contextlib.closing(transport), _Log(self._log(program.name)) as log:
-            rest, skipping = b"", False
-            while chunk := await reader.read(_CHUNK):
-                *lines, rest = (rest + chunk).split(b"\n")
-                if lines and skipping:  # the end of a line whose beginning is written already
-                    lines, skipping = lines[1:], False
-                if len(rest) > _CHUNK:
-                    lines += [] if skipping else [rest]
-                    rest, skipping = b"", True
-                for line in lines:
-                    self._note(program, log, line)
-            if not skipping:
-                self._note(program, log, rest)
-
-    def _note(self, program: Program, log: "_Log", line: bytes) -> None:
-        if said := self._scrubber.clean(line.decode("utf-8", "replace").strip()):
-            self._last_words[program.name] = said
-            log.write(said)
 
     # --- ending
 
@@ -311,14 +294,16 @@ class Supervisor:
             process = self._processes.get(program.name)
             if process is None:
                 continue
+            self._told.add(program.name)
+            self._remember()
             await self._end(process, 0.0 if self._at_once.is_set() else program.grace_s)
             self.health[program.name].state, self.health[program.name].pid = State.ENDED, None
         for process in self._died:
             await self._end(process, 0.0)
-        if self._listeners:
-            await asyncio.wait(self._listeners, timeout=LAST_WORDS_S)
-        for listener in self._listeners:
-            listener.cancel()
+        if self._written:
+            await asyncio.wait(self._written, timeout=LAST_WORDS_S)
+        for task in self._written:
+            task.cancel()
         self._processes.clear()
         self._remember()
 
@@ -352,42 +337,16 @@ class Supervisor:
             hurry.cancel()
 
     def _remember(self) -> None:
-        """Who runs, for a supervisor after us."""
-        import psutil
-
-        known = []
-        for name, process in self._processes.items():
-            with contextlib.suppress(psutil.Error):
-                known.append({"name": name, "pid": process.pid, "began": psutil.Process(process.pid).create_time()})
-        write_private(self._line.folder / PROCESSES, json.dumps(known))
-
-
-class _Log:
-    """One program's log: only its owner may read it; put aside when it has grown."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._handle = self._open()
-
-    def _open(self) -> int:
-        return os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-
-    def __enter__(self) -> "_Log":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._handle)
-
-    def write(self, line: str) -> None:
-        """Add a line; a full disk loses lines of the log, never the telephone line."""
-        with contextlib.suppress(OSError):
-            if os.fstat(self._handle).st_size > LOG_BYTES:
-                os.close(self._handle)
-                try:
-                    os.replace(self._path, self._path.with_suffix(".log.1"))
-                finally:
-                    self._handle = self._open()
-            os.write(self._handle, line.encode() + b"\n")
+        """Who runs, for a supervisor after us. A full disk must not end a line that runs."""
+        running = [
+            Running(program.name, process.pid, start, program.grace_s, told=program.name in self._told)
+            for program in self._programs
+            if (process := self._processes.get(program.name)) and (start := began(process.pid)) is not None
+        ]
+        try:
+            remember(self._line.folder, running)
+        except OSError as error:
+            self._say(f"who runs cannot be written to {self._line.folder}: {error.strerror}")
 
 
 @contextlib.contextmanager
@@ -410,41 +369,6 @@ def alone(folder: Path) -> Iterator[None]:
                 f"a telephone line is up on {folder} already; end it with Ctrl-C there, or use another --data"
             ) from error
         yield
-
-
-def end_leftovers(folder: Path) -> list[str]:
-    """End what a supervisor that was killed left running; gives the names. Only while `alone`."""
-    import psutil
-
-    try:
-        known = json.loads((folder / PROCESSES).read_text(encoding="utf-8"))
-        left = [(str(one["name"]), int(one["pid"]), float(one["began"])) for one in known]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
-    ended = []
-    for name, pid, began in reversed(left):  # livekit-server hangs when Redis goes first
-        with contextlib.suppress(psutil.Error, ProcessLookupError, PermissionError):
-            process = psutil.Process(pid)
-            if abs(process.create_time() - began) > SAME_START_S or os.getpgid(pid) != pid:
-                continue
-            ended.append(name)
-            process.terminate()
-            _wait_out(process)
-            os.killpg(pid, signal.SIGKILL)
-            _wait_out(process)
-    return ended
-
-
-def _wait_out(process: "psutil.Process") -> None:
-    """Until it runs no more; what its new parent has not collected yet is over too."""
-    import psutil
-
-    for _ in range(round(SECOND_TERM_S / _LOOK_S)):
-        psutil.wait_procs([process], timeout=_LOOK_S)
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if process.status() != psutil.STATUS_ZOMBIE:
-                continue
-        return
 
 
 def leaf(raised: BaseException) -> BaseException:
