@@ -9,17 +9,20 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from typer.testing import CliRunner
 
 from tests.line.conftest import triage_up, variables
 from tests.line.test_supervisor import _dead, line, program, supervise, until  # noqa: F401 `line` is a fixture
+from triage.cli import Common, app
 from triage.config import load
-from triage.up import engines, leftovers, line_files, probes
+from triage.errors import UsageError
+from triage.up import engines, leftovers, line_files, probes, programs
 from triage.up.leftovers import PROCESSES, Running, end_leftovers, remember
 from triage.up.line_files import Line
 
@@ -122,6 +125,25 @@ async def test_a_line_that_ends_writes_down_whom_it_told_and_how_long_each_has(l
     assert json.loads(folder.read_text()) == []
 
 
+def test_whoever_starts_a_line_sees_what_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def enough(*_: object, **__: object) -> None:
+        raise UsageError("that is enough")
+
+    monkeypatch.setattr(engines, "provide", lambda *_: None)
+    monkeypatch.setattr(programs, "supervisor", enough)
+    for name, value in variables(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "line").mkdir()
+    with left(WAITS_FOR_CALLS, tmp_path / "story", "worker", grace_s=60.0) as one:
+        remember(tmp_path / "line", [one])
+        told = CliRunner().invoke(app, ["up", "--engines"], obj=Common())
+    assert isinstance(told.exception, UsageError) and str(told.exception) == "that is enough"
+    assert told.output.splitlines() == [
+        "a line was left running here by a supervisor that was killed; ending it: worker",
+        "worker: calls in progress may finish (up to 60 s); Ctrl-C ends them at once",
+    ]
+
+
 def test_a_process_that_only_has_the_same_number_is_left_alone(tmp_path: Path) -> None:
     with left(COUNTS_ORDERS, tmp_path / "story") as one:
         remember(tmp_path, [Running("one", one.pid, one.began - 5)])
@@ -201,31 +223,33 @@ def test_a_program_goes_on_talking_when_its_supervisor_is_killed_and_all_of_it_i
 # --- the real engines
 
 
-def alarmed(line: Line) -> None:  # noqa: F811
-    """Have both engines write to their logs, the hard way: more than a pipe holds."""
-    for _ in range(1000):
-        with closing(socket.create_connection((line_files.LOOPBACK, line.ports.redis), 2)) as redis:
-            redis.sendall(b"POST / HTTP/1.1\r\nHost: somebody\r\n\r\n")
+def alarm(line: Line) -> None:  # noqa: F811
+    """Have both engines write to their logs."""
+    for port in (line.ports.redis, line.ports.server):
+        with closing(socket.create_connection((line_files.LOOPBACK, port), 2)) as caller:
+            caller.sendall(b"POST / HTTP/1.1\r\nHost: somebody\r\n\r\n")
+            caller.recv(100)
 
 
 async def test_the_engines_answer_when_their_supervisor_was_killed_and_they_have_spoken(
     installed: engines.Engines, tmp_path: Path
 ) -> None:
     env = {**os.environ, **variables(tmp_path)}
-    with triage_up(env, "--engines") as (process, _):
-        process.kill()
-        process.wait()
-        line = line_files.opened(load(env=env))
-        names = {one["name"]: one["pid"] for one in json.loads((line.folder / PROCESSES).read_text())}
-        assert set(names) == {"redis", "livekit-server"}
-        alarmed(line)
-        before = {name: len((line.logs / f"{name}.log").read_text()) for name in names}
-        os.kill(names["redis"], signal.SIGSTOP)
-        await asyncio.sleep(0)
-        os.kill(names["redis"], signal.SIGCONT)
+    with ExitStack() as second:
+        with triage_up(env, "--engines") as (process, _):
+            line = line_files.opened(load(env=env))
+            second.callback(end_leftovers, line.folder)  # where it fails half way
+            process.kill()
+            process.wait()
+        pids = {one["name"]: one["pid"] for one in json.loads((line.folder / PROCESSES).read_text())}
+        assert set(pids) == {"redis", "livekit-server"}
+        spoken = {name: len((line.logs / f"{name}.log").read_text()) for name in pids}
+        alarm(line)
+        for name, before in spoken.items():
+            await until(lambda name=name, before=before: len((line.logs / f"{name}.log").read_text()) > before)  # type: ignore[misc]
         assert await probes.redis_answers(line.ports.redis, line.access.redis_password)
         assert await probes.http_answers(line.ports.server)
-        assert before
-    with triage_up(env, "--engines") as (process, said):
-        assert "ending it: redis, livekit-server" in said
-        assert all(_dead(pid) for pid in names.values())
+
+        _, said = second.enter_context(triage_up(env, "--engines"))
+        assert "ending it: redis, livekit-server" in said and "engines are up" in said
+        assert all(_dead(pid) for pid in pids.values())
