@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,30 +16,20 @@ import soundfile
 
 from audit.folder import AuditFolder
 from tests.calls import CHEST, Call, Living, leaves, rules, says, scratch
+from tests.terminal import Terminal, Told, terminal
 from triage import clips, dialogue
-from triage.cli import main
 from triage.demo.patient import Cue
+from triage.dialogue import protocols
 from triage.lines.nurse_phones import Behaviour, NursePhone
 
 ROOT = Path(__file__).resolve().parents[1]
-Told = tuple[int, str, str]
-Terminal = Callable[..., Told]
 
 
 @pytest.fixture
 def triage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terminal:
-    """Run the command line in this process: arguments in, (exit code, stdout, stderr) out."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("triage.engines.load_classifier", rules)  # the real one, read once
-
-    def run(*arguments: str) -> Told:
-        monkeypatch.setattr(sys, "argv", ["triage", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        told = capsys.readouterr()
-        return int(ended.value.code or 0), told.out, told.err
-
-    return run
+    return terminal(monkeypatch, capsys)
 
 
 @pytest.fixture
@@ -92,7 +83,7 @@ def assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def files(package: str) -> object:
         return copy if package == "audio_assets" else real(package)
 
-    monkeypatch.setattr(clips.resources, "files", files)
+    monkeypatch.setattr(resources, "files", files)
     return copy
 
 
@@ -155,11 +146,9 @@ def test_a_broken_protocol_file(
             path.write_text(path.read_text() + "\n[surprise]\nx = 1\n")
         case "empty":
             path.write_text("")
-    import triage.dialogue.protocols as protocols
-
     real = resources.files
     monkeypatch.setattr(
-        protocols.resources,
+        resources,
         "files",
         lambda package: copy if str(package).startswith("triage.dialogue") else real(package),
     )
@@ -243,15 +232,15 @@ def test_a_disk_that_refuses(code: int, at: str, triage: Terminal, data: str, mo
         if str(path).startswith(data):
             raise OSError(code, os.strerror(code), str(path))
 
-    def opens(path: object, *more: object, **named: object) -> int:
+    def opens(path: Any, *more: Any, **named: Any) -> int:
         if at == "open":
             refuse(path)
-        return real_open(path, *more, **named)  # type: ignore[arg-type,call-overload,no-any-return]
+        return real_open(path, *more, **named)
 
-    def makes(path: object, *more: object, **named: object) -> None:
+    def makes(path: Any, *more: Any, **named: Any) -> None:
         if at == "mkdir":
             refuse(path)
-        real_mkdir(path, *more, **named)  # type: ignore[arg-type]
+        real_mkdir(path, *more, **named)
 
     monkeypatch.setattr(os, "open", opens)
     monkeypatch.setattr(os, "mkdir", makes)

@@ -3,6 +3,7 @@
 Real caller audio through the real voice detector; everything is measured on the line's recording, in samples.
 """
 
+from collections.abc import AsyncGenerator
 from itertools import pairwise
 from typing import Any
 
@@ -19,7 +20,7 @@ from triage.audio import first_sound
 from triage.demo.patient import Cue, Utterance
 from triage.dialogue.interview import OPENING
 from triage.lines.nurse_phones import Behaviour, NursePhone
-from triage.ports import FRAME, RATE, Frame, Pcm, SpokenWord
+from triage.ports import FRAME, RATE, FixedSentence, Frame, Pcm, ReplyRequest, SpokenWord, TextDelta, Usage
 from triage.stages.silero import SileroVoiceActivity
 from triage.trace import Said
 
@@ -162,7 +163,7 @@ def test_history_and_record_hold_exactly_the_audible_words(at_s: float, delay: i
     (record,) = [p for p in call.payloads("playout") if p["prompt"].startswith("greeting")]
     assert record["text"].split() == expected
     assert record["cut_off"] is True and record["samples"] == audible
-    (cut,) = [line for line in call.living.call.replies.history if line.speaker == "agent"][:1] or [None]
+    cut = next((line for line in call.living.call.replies.history if line.speaker == "agent"), None)
     if expected:
         assert cut is not None and cut.text.split() == expected and cut.cut_off
     interrupts = call.payloads("interrupt")
@@ -175,10 +176,10 @@ def said_of_greeting(call: Rung) -> list[str]:
 
 def test_a_reply_that_was_cut_stands_in_history_as_far_as_it_was_heard() -> None:
     """The second reply is asked for with the first one cut where the caller spoke."""
-    asked: list[Any] = []
+    asked: list[ReplyRequest] = []
 
     class Noting(Slow):
-        async def reply(self, request):  # type: ignore[no-untyped-def]
+        async def reply(self, request: ReplyRequest) -> AsyncGenerator[TextDelta | FixedSentence | Usage, None]:
             asked.append(request)
             async for part in super().reply(request):
                 yield part

@@ -2,30 +2,20 @@
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from tests.terminal import Terminal, terminal
 from triage import cli
-from triage.cli import main
 from triage.errors import Unavailable
-
-Told = tuple[int, str, str]
 
 
 @pytest.fixture
-def triage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
-    """Run the command line in this process: arguments in, (exit code, stdout, stderr) out."""
+def triage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terminal:
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> Told:
-        monkeypatch.setattr(sys, "argv", ["triage", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        told = capsys.readouterr()
-        return int(ended.value.code or 0), told.out, told.err
-
-    return run
+    return terminal(monkeypatch, capsys)
 
 
 @pytest.mark.parametrize(
@@ -39,19 +29,19 @@ def triage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         (("demo", "--wav", "absent.wav"), "absent.wav"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_code_2(arguments: tuple[str, ...], names: str, triage) -> None:  # type: ignore[no-untyped-def]
+def test_a_mistake_is_one_line_and_exit_code_2(arguments: tuple[str, ...], names: str, triage: Terminal) -> None:
     code, _, err = triage(*arguments)
     assert code == 2
     assert err.startswith("triage: ") and names in err and err.count("\n") == 1
 
 
-def test_a_bad_setting_is_one_line(triage, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_a_bad_setting_is_one_line(triage: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRIAGE_TURN_CUT_S", "99")
     code, _, err = triage("doctor")
     assert code == 2 and "TRIAGE_TURN_CUT_S" in err and err.count("\n") == 1
 
 
-def test_a_failed_engine_is_one_line_and_exit_code_1(triage, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_a_failed_engine_is_one_line_and_exit_code_1(triage: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise Unavailable("stt", "gone")
 
@@ -62,7 +52,9 @@ def test_a_failed_engine_is_one_line_and_exit_code_1(triage, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("number", "remedy"), [(28, "--data"), (30, "read-only"), (13, "permissions")], ids=["full", "read-only", "denied"]
 )
-def test_a_folder_that_cannot_be_written_is_one_line(number: int, remedy: str, triage, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_a_folder_that_cannot_be_written_is_one_line(
+    number: int, remedy: str, triage: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*_: object, **__: object) -> None:
         raise OSError(number, "no", "/some/folder")
 
@@ -71,38 +63,40 @@ def test_a_folder_that_cannot_be_written_is_one_line(number: int, remedy: str, t
     assert code == 1 and "/some/folder" in err and remedy in err and err.count("\n") == 1
 
 
-def test_the_unexpected_names_a_file_with_the_details(triage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_the_unexpected_names_a_file_with_the_details(
+    triage: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("by a caller's words")
 
     monkeypatch.setattr(cli, "app", broken)
-    monkeypatch.setattr(cli.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     code, _, err = triage("doctor")
     details = next(tmp_path.glob("triage-error-*.txt"))
     assert code == 1 and str(details) in err and err.count("\n") == 1
     assert "caller's words" not in err and "ZeroDivisionError" in details.read_text()
 
 
-def test_without_a_command_there_is_help(triage) -> None:  # type: ignore[no-untyped-def]
+def test_without_a_command_there_is_help(triage: Terminal) -> None:
     code, out, err = triage()
     assert code == 2 and "demo" in out and not err
 
 
-def test_the_list_names_at_least_ten_scenarios_and_their_recogniser(triage) -> None:  # type: ignore[no-untyped-def]
+def test_the_list_names_at_least_ten_scenarios_and_their_recogniser(triage: Terminal) -> None:
     code, out, _ = triage("demo", "--list")
     rows = out.splitlines()
     assert code == 0 and len(rows) >= 10
     assert all(row.split()[1] in ("pocketsphinx", "scripted") for row in rows)
 
 
-def test_doctor_says_what_would_stop_production(triage, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_doctor_says_what_would_stop_production(triage: Terminal, tmp_path: Path) -> None:
     code, out, err = triage("doctor", "--data", str(tmp_path / "data"))
     assert (code, err) == (0, "")
     assert "nurse_directory" in out and "speech to text: pocketsphinx" in out and "keep_audio" in out
     assert not (tmp_path / "data").exists(), "doctor only looks"
 
 
-def test_doctor_refuses_a_data_folder_under_a_file(triage, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_doctor_refuses_a_data_folder_under_a_file(triage: Terminal, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     code, out, _ = triage("doctor", "--data", str(tmp_path / "file" / "data"))
     assert code == 1 and "missing  data folder" in out

@@ -1,7 +1,6 @@
 """Promise: a nurse opens a caller's packet by its code alone and reads it at once; every mistake is one line; the list names nobody."""
 
 import os
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -15,15 +14,13 @@ from audit.folder import AuditFolder
 from audit.outbox import Outbox
 from audit.store import SqliteStore
 from tests.handoff.test_desk import PACKET
-from tests.test_cli import Told
+from tests.terminal import Terminal, terminal
 from triage.call import new_call_id
-from triage.cli import main
 from triage.cli_audit import wall_now_ns
 from triage.cli_nurse import nurse_app
 from triage.config import load
 from triage.handoff.desk import shelf_of
 
-Triage = Callable[..., Told]
 MINUTE_NS = 60 * 1_000_000_000
 
 
@@ -43,21 +40,13 @@ def folder(tmp_path: Path) -> AuditFolder:
 
 
 @pytest.fixture
-def triage(folder: AuditFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Triage:
+def triage(folder: AuditFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terminal:
     """Run one command on that folder."""
     monkeypatch.setenv("COLUMNS", "90")
-
-    def run(*arguments: str) -> Told:
-        monkeypatch.setattr("sys.argv", ["triage", "--data", str(folder.root), *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        told = capsys.readouterr()
-        return int(ended.value.code or 0), told.out, told.err
-
-    return run
+    return terminal(monkeypatch, capsys, "--data", str(folder.root))
 
 
-def test_a_packet_shows_who_claims_it_and_the_callers_own_words(triage: Triage, folder: AuditFolder) -> None:
+def test_a_packet_shows_who_claims_it_and_the_callers_own_words(triage: Terminal, folder: AuditFolder) -> None:
     code, out, _ = triage("nurse", "open", PACKET.code, "--who", "Ana Ruiz")
     assert code == 0
     assert "CLAIMED BY ANA RUIZ" in out and "NURSE NOW" in out and PACKET.call_id in out and "1 min 0 s ago" in out
@@ -66,12 +55,12 @@ def test_a_packet_shows_who_claims_it_and_the_callers_own_words(triage: Triage, 
     assert (reading.who, reading.what, reading.purpose) == ("Ana Ruiz", "packet", "hand-off")
 
 
-def test_what_was_said_is_text_and_neither_markup_nor_an_order_to_the_terminal(triage: Triage) -> None:
+def test_what_was_said_is_text_and_neither_markup_nor_an_order_to_the_terminal(triage: Terminal) -> None:
     _, out, _ = triage("nurse", "open", PACKET.code)
     assert '"[red]my chest [2J" (turn 2)' in out and "\x1b[2J" not in out
 
 
-def test_the_second_nurse_reads_it_too_and_sees_who_was_first(triage: Triage) -> None:
+def test_the_second_nurse_reads_it_too_and_sees_who_was_first(triage: Terminal) -> None:
     triage("nurse", "open", PACKET.code, "--who", "ana")
     code, out, _ = triage("nurse", "open", PACKET.code, "--who", "ben", "--purpose", "took over")
     assert code == 0 and "CLAIMED BY ANA" in out and "before you" in out and "claim 2 of this call" in out
@@ -80,7 +69,7 @@ def test_the_second_nurse_reads_it_too_and_sees_who_was_first(triage: Triage) ->
 
 
 def test_a_wrong_or_expired_code_is_one_line(
-    triage: Triage, folder: AuditFolder, monkeypatch: pytest.MonkeyPatch
+    triage: Terminal, folder: AuditFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code, out, err = triage("nurse", "open", "guessed-guessed")
     assert (code, out) == (2, "") and err.count("\n") == 1
@@ -91,24 +80,24 @@ def test_a_wrong_or_expired_code_is_one_line(
     assert triage("nurse", "open", "old")[0] == 2
 
 
-def test_what_a_terminal_makes_of_a_paste_is_no_crash(triage: Triage) -> None:
+def test_what_a_terminal_makes_of_a_paste_is_no_crash(triage: Terminal) -> None:
     assert triage("nurse", "open", "\udcff\udc80")[0] == 2
     code, out, err = triage("nurse", "open", f" {PACKET.code}\n", "--who", "an\x1b[2Ja\udcff" + "a" * 200)
     assert code == 0 and "CLAIMED BY AN [2JA" in out and err == ""
 
 
-def test_without_the_readers_key_nothing_opens(triage: Triage, folder: AuditFolder) -> None:
+def test_without_the_readers_key_nothing_opens(triage: Terminal, folder: AuditFolder) -> None:
     os.remove(folder.keys / "reader.private")
     code, out, err = triage("nurse", "open", PACKET.code)
     assert code != 0 and out == "" and "reader.private" in err and err.count("\n") == 1
 
 
-def test_before_the_first_call_there_is_nothing_to_open(tmp_path: Path, triage: Triage) -> None:
+def test_before_the_first_call_there_is_nothing_to_open(tmp_path: Path, triage: Terminal) -> None:
     code, _, err = triage("--data", str(tmp_path / "none"), "nurse", "callbacks")
     assert code == 2 and "no record" in err
 
 
-def test_the_list_puts_overdue_first_and_names_nobody(triage: Triage, folder: AuditFolder) -> None:
+def test_the_list_puts_overdue_first_and_names_nobody(triage: Terminal, folder: AuditFolder) -> None:
     assert triage("nurse", "callbacks")[1] == "nobody waits for a call-back\n"
     now = wall_now_ns()
     with closing(SqliteStore(folder.database)) as store:
@@ -123,7 +112,7 @@ def test_the_list_puts_overdue_first_and_names_nobody(triage: Triage, folder: Au
 
 @pytest.mark.parametrize("columns", ["80", "40"])
 def test_each_call_back_is_one_line_whose_id_can_be_copied(
-    columns: str, triage: Triage, folder: AuditFolder, monkeypatch: pytest.MonkeyPatch
+    columns: str, triage: Terminal, folder: AuditFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", columns)
     now, call = wall_now_ns(), new_call_id(wall_now_ns())
@@ -136,7 +125,7 @@ def test_each_call_back_is_one_line_whose_id_can_be_copied(
     assert "emergency now" in row and "urgent hangup" in row and row.rstrip().endswith("n" * 80)
 
 
-def test_a_call_back_done_leaves_the_list_and_stands_in_the_log(triage: Triage, folder: AuditFolder) -> None:
+def test_a_call_back_done_leaves_the_list_and_stands_in_the_log(triage: Terminal, folder: AuditFolder) -> None:
     with closing(SqliteStore(folder.database)) as store:
         store.append([callback_task("call-1", reason="urgent", level="", opened_ns=1, due_ns=2)])
     assert triage("nurse", "callbacks", "--done", "call-1", "--who", "ana") == (

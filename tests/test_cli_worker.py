@@ -1,22 +1,18 @@
 """Promise: `triage worker` and `triage keeper` say in one line why they do not start, and what to do."""
 
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.terminal import terminal
 from triage import cli_line, cli_worker
-from triage.cli import main
 
 
 def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """The one line."""
-    monkeypatch.setattr(sys, "argv", ["triage", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    told = capsys.readouterr()
-    assert ended.value.code == 2 and told.err.count("\n") == 1 and not told.out
-    return told.err
+    code, out, err = terminal(monkeypatch, capsys)(*arguments)
+    assert code == 2 and err.count("\n") == 1 and not out
+    return err
 
 
 def test_a_worker_without_its_packages_names_the_command_that_brings_them(

@@ -5,6 +5,7 @@ import asyncio
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -100,7 +101,7 @@ def test_the_same_program_runs_in_the_same_order_every_time() -> None:
 
 def test_time_stands_still_while_a_thread_works_and_its_result_comes_first() -> None:
     async def main() -> list[str]:
-        clock, log = Clock(), []
+        clock, log = Clock(), list[str]()
         loop = asyncio.get_running_loop()
         loop.call_later(0.001, log.append, "timer")
         gate, token = threading.Event(), clock.busy("voice")
@@ -130,9 +131,9 @@ def test_a_thousand_results_from_a_thread_are_all_delivered_before_time_moves() 
             before, answer = loop.time(), loop.create_future()
             token = loop.busy("worker")
 
-            def work(answer: asyncio.Future[None] = answer, release: object = token.release) -> None:
+            def work(answer: asyncio.Future[None] = answer, release: Callable[[], None] = token.release) -> None:
                 loop.call_soon_threadsafe(answer.set_result, None)
-                release()  # type: ignore[operator]
+                release()
 
             pool.append(work)
             ready.release()
@@ -142,13 +143,13 @@ def test_a_thousand_results_from_a_thread_are_all_delivered_before_time_moves() 
             guard.cancel()
         return wrong
 
-    pool: list[object] = []
+    pool: list[Callable[[], None]] = []
     ready = threading.Semaphore(0)
 
     def serve() -> None:
         for _ in range(1000):
             ready.acquire()
-            pool.pop()()  # type: ignore[operator]
+            pool.pop()()
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
@@ -158,10 +159,15 @@ def test_a_thousand_results_from_a_thread_are_all_delivered_before_time_moves() 
 
 def test_what_has_already_arrived_is_seen_before_time_moves() -> None:
     async def main() -> float:
-        loop, seen = asyncio.get_running_loop(), []
+        loop, seen = asyncio.get_running_loop(), list[float]()
         ours, theirs = socket.socketpair()
         theirs.send(b"x")
-        loop.add_reader(ours, lambda: (seen.append(loop.time()), loop.remove_reader(ours)))
+
+        def readable() -> None:
+            seen.append(loop.time())
+            loop.remove_reader(ours)
+
+        loop.add_reader(ours, readable)
         await asyncio.sleep(1)
         ours.close()
         theirs.close()

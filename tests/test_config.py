@@ -129,7 +129,7 @@ def test_a_wrong_telephone_line_is_refused_by_name(variables: dict[str, str], fi
 
 def test_settings_are_frozen(nowhere: Path) -> None:
     with pytest.raises(ValidationError):
-        load(env={}).turn_cut_s = 5  # type: ignore[misc]
+        load(env={}).turn_cut_s = 5
 
 
 def test_the_line_adds_its_allowance(nowhere: Path) -> None:

@@ -1,5 +1,8 @@
 """Promise: the doctor finds what is missing, names the remedy, changes nothing, and never raises."""
 
+import ctypes
+import importlib.util
+import shutil
 from pathlib import Path
 
 import pytest
@@ -28,8 +31,8 @@ def test_this_machine_can_run_the_demo(settings: Settings) -> None:
 
 
 def test_a_missing_package_is_named_with_its_use(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = doctor.importlib.util.find_spec
-    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None if name == "pocketsphinx" else real(name))
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pocketsphinx" else real(name))
     (found,) = about("pocketsphinx", settings)
     assert found.verdict is Verdict.MISSING and "local recogniser" in found.words
     assert not doctor.demo_can_run([found])
@@ -41,7 +44,7 @@ def test_a_missing_voice_is_no_obstacle_and_names_the_package(
     def absent(_: str) -> None:
         raise OSError
 
-    monkeypatch.setattr(doctor.ctypes, "CDLL", absent)
+    monkeypatch.setattr(ctypes, "CDLL", absent)
     (found,) = about("local voice", settings)
     assert found.verdict is Verdict.NOTE and "libflite1" in found.words
 
@@ -61,7 +64,7 @@ def test_other_numbers_than_the_clips_say_are_found(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_found(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 2**20})())
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: type("Usage", (), {"free": 2**20})())
     (found,) = about("data folder", settings)
     assert found.verdict is Verdict.MISSING and "1 MB left" in found.words
 

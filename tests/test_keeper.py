@@ -11,7 +11,7 @@ from audit.folder import AuditFolder
 from audit.outbox import Outbox
 from audit.store import SqliteStore
 from audit.writer import AuditWriter
-from tests.calls import CHEST, Call, Rung, leaves, says
+from tests.calls import CHEST, Call, Living, Rung, leaves, says
 from triage.demo.patient import Cue
 from triage.keeper import LEASE_NS, RETRY_NS, Keeper
 from triage.lines.nurse_phones import Behaviour, NursePhone
@@ -65,7 +65,7 @@ def test_a_call_that_still_lives_is_left_alone() -> None:
     call = Call(script=[leaves(1)])
     looked: list[int] = []
 
-    async def story(living) -> None:  # type: ignore[no-untyped-def]
+    async def story(living: Living) -> None:
         keeper = Keeper(
             AuditFolder(call.folder), living.writer, now_ns=living.clock.now_ns, wall_ns=living.clock.wall_ns
         )
@@ -142,7 +142,7 @@ def test_the_job_exists_from_the_first_record_on() -> None:
     call = Call(script=[leaves(1)])
     found: list[int] = []
 
-    async def story(living) -> None:  # type: ignore[no-untyped-def]
+    async def story(living: Living) -> None:
         await living.until(0.5)
         with closing(SqliteStore(AuditFolder(call.folder).database)) as store:
             now = living.clock.wall_ns()

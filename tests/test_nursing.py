@@ -11,6 +11,7 @@ from fsm import events as ev
 from fsm.states import Reason, RungKind
 from tests.calls import CHEST, CLIPS, Call, Living, Rung, answers, leaves, rules, rung, says
 from triage.demo.patient import Cue
+from triage.handoff.desk import FileDesk
 from triage.handoff.post import Post, Undelivered
 from triage.lines.nurse_phones import Behaviour, NursePhone
 from triage.ports import RATE, Packet
@@ -146,7 +147,7 @@ def test_the_result_of_a_write_that_was_under_way_goes_into_the_packet() -> None
     tools = FakeTools(delay_s={"book_callback": 1.5})
     call = Call(script=call.script, tools=tools, flite=True, judge=rules())
 
-    async def story(living) -> None:  # type: ignore[no-untyped-def]
+    async def story(living: Living) -> None:
         await living.until(began / RATE + 0.3)
         living.call.runtime.tell(urgent(living.clock.now_ns()))
         await living.until(began / RATE + 6)
@@ -167,7 +168,7 @@ def turn_of_booking(call: Rung) -> int:
     return turn
 
 
-def urgent(at_ns: int):  # type: ignore[no-untyped-def]
+def urgent(at_ns: int) -> ev.UrgencyRaised:
     return ev.UrgencyRaised(
         at_ns=at_ns, level="nurse_now", category="chest", rank=500, clip="connecting_nurse", says_number=False
     )
@@ -176,7 +177,7 @@ def urgent(at_ns: int):  # type: ignore[no-untyped-def]
 def test_a_desk_that_breaks_pages_and_the_caller_still_gets_the_nurse(monkeypatch: pytest.MonkeyPatch) -> None:
     call = Call(script=[says(CHEST, Cue.AT, 1.0), leaves(14)], ladder=(rung(kind=RungKind.DIAL),))
 
-    def broken(self, packet) -> None:  # type: ignore[no-untyped-def]
+    def broken(self: FileDesk, packet: Packet) -> None:
         raise RuntimeError("no desk")
 
     monkeypatch.setattr("triage.handoff.desk.FileDesk.offer", broken)
@@ -266,7 +267,8 @@ class Door:
     """A place for packets that answers in turn; then it takes them."""
 
     def __init__(self, *answers: Exception) -> None:
-        self.name, self.delays_s = "door", (0.01, 0.01)
+        self.name = "door"
+        self.delays_s: tuple[float, ...] = (0.01, 0.01)
         self.answers, self.taken = list(answers), threading.Event()
 
     def deliver(self, packet: Packet, *, wall_ns: int) -> None:

@@ -1,7 +1,8 @@
 """Promises P5 and P6: the model only words; what fails in mid-turn is replaced in mid-turn; what nobody heard never happened."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from fsm import effects as fx
 from fsm import events as ev
 from tests.calls import CLIPS, Call, Living, Rung, answers, leaves, says
 from tests.stand_ins import Dead
-from triage.demo.patient import Cue
+from triage.demo.patient import Cue, Utterance
 from triage.errors import Unavailable
 from triage.lines.nurse_phones import Behaviour, NursePhone
 from triage.ports import RATE, FixedSentence, ReplyRequest, SpeechChunk, TextDelta, ToolResult, Usage
@@ -60,7 +61,7 @@ class Hums:
     async def close(self) -> None: ...
 
 
-def ring(model: Says | Dead, voice: Hums | Dead | None = None, script=NO, **more) -> Rung:  # type: ignore[no-untyped-def]
+def ring(model: Says | Dead, voice: Hums | Dead | None = None, script: Sequence[Utterance] = NO, **more: Any) -> Rung:
     return Call(script=script, phones=SILENT, model=model, voice=voice or Hums(), **more).ring()
 
 

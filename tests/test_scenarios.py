@@ -86,7 +86,8 @@ def lived(name: str, **settings: str) -> Ran:
     try:
         finished = run_loop(live(), virtual=True)
     finally:
-        stage.screen and stage.screen.stop()
+        if stage.screen:
+            stage.screen.stop()
         stage.engines.writer.close()
     with closing(SqliteStore(stage.folder.database)) as store:
         reader = Reader(store, stage.folder.keyring(), who="test", purpose="test", spool=stage.folder.spool)

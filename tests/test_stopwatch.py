@@ -1,7 +1,5 @@
 """Promise: the latencies that are reported are those of the call: from the caller's last word or onset to what followed it."""
 
-from collections.abc import Callable
-
 import pytest
 
 from fsm import effects as fx
@@ -9,7 +7,7 @@ from fsm import events as ev
 from fsm.call import Call as State_
 from fsm.machine import Step, step
 from fsm.states import Phase, Reason, RungKind, State
-from tests.calls import CHEST, Call, answers, leaves, says
+from tests.calls import CHEST, Call, Rung, answers, leaves, says
 from triage.demo.patient import Cue
 from triage.lines.nurse_phones import Behaviour, NursePhone
 from triage.stopwatch import Stopwatch
@@ -100,8 +98,8 @@ def test_other_traces_are_nothing_to_it() -> None:
 
 
 @pytest.fixture(scope="module")
-def talk() -> Callable[[], object]:
-    call = Call(
+def talk() -> Rung:
+    return Call(
         script=[
             says("sore_no"),
             answers("ask.callback", "sore_number"),
@@ -111,23 +109,20 @@ def talk() -> Callable[[], object]:
         ],
         phones=SILENT,
     ).ring()
-    return lambda: call
 
 
-def test_what_is_reported_is_what_the_recording_shows(talk) -> None:  # type: ignore[no-untyped-def]
+def test_what_is_reported_is_what_the_recording_shows(talk: Rung) -> None:
     """The last sound of the caller's answer and the first of our reply, found in the recording."""
-    call = talk()
-    _, _, ended = call.living.patient.said[0]
-    first = next(at for at in call.line.audible_from if at > ended)
-    (reported, *_) = call.measured("turn_taking")
+    _, _, ended = talk.living.patient.said[0]
+    first = next(at for at in talk.line.audible_from if at > ended)
+    (reported, *_) = talk.measured("turn_taking")
     assert reported == pytest.approx((first - ended) / 16, abs=120), "the detector's end of voice is up to 100 ms late"
     assert 200 < reported < 1200
 
 
-def test_every_latency_is_there_and_has_its_sense(talk) -> None:  # type: ignore[no-untyped-def]
-    call = talk()
-    assert len(call.measured("clip_audible")) == len(call.measured("refer_sent")) == 1
-    assert call.measured("clip_audible")[0] <= 100 and call.measured("refer_sent")[0] <= 200
-    assert all(0 < ms <= 150 for ms in call.measured("barge_in_pause")) and call.measured("barge_in_pause")
-    assert all(ms > 0 for ms in call.measured("barge_in_stop")) and call.measured("barge_in_stop")
-    assert len(call.measured("turn_taking")) <= len(call.measured("first_sound"))
+def test_every_latency_is_there_and_has_its_sense(talk: Rung) -> None:
+    assert len(talk.measured("clip_audible")) == len(talk.measured("refer_sent")) == 1
+    assert talk.measured("clip_audible")[0] <= 100 and talk.measured("refer_sent")[0] <= 200
+    assert all(0 < ms <= 150 for ms in talk.measured("barge_in_pause")) and talk.measured("barge_in_pause")
+    assert all(ms > 0 for ms in talk.measured("barge_in_stop")) and talk.measured("barge_in_stop")
+    assert len(talk.measured("turn_taking")) <= len(talk.measured("first_sound"))

@@ -13,7 +13,7 @@ from fsm.machine import Step
 from fsm.states import Reason, State
 from triage import watch
 from triage.latencies import ENOUGH, SharedWindow
-from triage.trace import Assessed, Measured, StepTaken
+from triage.trace import Assessed, Measured, StepTaken, Trace
 
 
 def took(name: str, ms: float) -> Measured:
@@ -92,9 +92,9 @@ def test_handoffs_near_the_limit_are_paged_as_a_p95() -> None:
         (called_for(Reason.NO_REPLY), watch.STAGE_FAILED),
     ],
 )
-def test_what_broke_is_paged(trace: object, alarm: str) -> None:
+def test_what_broke_is_paged(trace: Trace, alarm: str) -> None:
     paged: list[str] = []
-    watch.Watch().observer(paged.append)(trace)  # type: ignore[arg-type]
+    watch.Watch().observer(paged.append)(trace)
     assert paged == [alarm]
 
 

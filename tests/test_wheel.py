@@ -80,7 +80,7 @@ def test_the_command_runs_from_another_folder(installed: Path, tmp_path: Path) -
 
 
 def test_a_call_runs_from_another_folder(installed: Path, tmp_path: Path) -> None:
-    command = [installed / "triage", "demo", "not_breathing", "--fast", "--data", tmp_path / "data"]
+    command: list[str | Path] = [installed / "triage", "demo", "not_breathing", "--fast", "--data", tmp_path / "data"]
     told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
     assert told.returncode == 0, told.stdout + told.stderr
     assert list((tmp_path / "data").rglob("*.wav"))

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from audit.chain import SegmentWriter
 from audit.entries import Entry, Kind
@@ -55,7 +56,7 @@ class ShakyStore:
 class Setup:
     """A data folder, a shaky store on it, and a writer with quick reactions."""
 
-    def __init__(self, root: Path, **options: object) -> None:
+    def __init__(self, root: Path, **options: Any) -> None:
         self.folder = AuditFolder(root)
         self.keyring = self.folder.keyring().ensure()
         self.store = ShakyStore(self.folder.database)
@@ -63,15 +64,15 @@ class Setup:
         self.seen = threading.Condition()
         self.writer = self.another("w1", **options)
 
-    def another(self, name: str, **options: object) -> AuditWriter:
-        given = {"spool_after_s": 0.01, "hung_after_s": 0.05, "retry_s": 0.01, **options}
+    def another(self, name: str, **options: Any) -> AuditWriter:
+        given: dict[str, Any] = {"spool_after_s": 0.01, "hung_after_s": 0.05, "retry_s": 0.01, **options}
         return AuditWriter(
             self.store,
             Journal(self.folder.spool, name),
             self.keyring.public_key(),
             writer=name,
             on_trouble=self._heard,
-            **given,  # type: ignore[arg-type]
+            **given,
         )
 
     def _heard(self, trouble: Trouble) -> None:

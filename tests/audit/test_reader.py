@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,9 +37,9 @@ def setup(tmp_path: Path) -> Iterator[Setup]:
     setup.writer.close()
 
 
-def reader_of(setup: Setup, **options: object) -> Reader:
-    given = {"who": "auditor", "purpose": "complaint", "spool": setup.folder.spool, **options}
-    return Reader(setup.store.inner, setup.keyring, **given)  # type: ignore[arg-type]
+def reader_of(setup: Setup, **options: Any) -> Reader:
+    given: dict[str, Any] = {"who": "auditor", "purpose": "complaint", "spool": setup.folder.spool, **options}
+    return Reader(setup.store.inner, setup.keyring, **given)
 
 
 def change(setup: Setup, statement: str, *values: object) -> None:

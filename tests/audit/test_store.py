@@ -3,6 +3,7 @@
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -111,7 +112,7 @@ def newer_store(path: Path) -> None:
     ],
     ids=["no database", "somebody else's", "newer", "a folder"],
 )
-def test_a_file_that_cannot_be_used_is_one_line(tmp_path: Path, damage, names: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_file_that_cannot_be_used_is_one_line(tmp_path: Path, damage: Callable[[Path], None], names: str) -> None:
     damage(tmp_path / "audit.db")
     with pytest.raises(StoreFailed, match=names) as told:
         SqliteStore(tmp_path / "audit.db")

@@ -5,8 +5,9 @@ into checkpoints kept elsewhere.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -64,7 +65,8 @@ def test_the_columns_beside_a_record_are_guarded_too(which: int, column: str, at
     row = ROWS[which]
     value = bytearray(getattr(row, column))
     value[at] ^= 1 << bit
-    error = broken([*ROWS[:which], replace(row, **{column: bytes(value)}), *ROWS[which + 1 :]])
+    edited: dict[str, Any] = {column: bytes(value)}
+    error = broken([*ROWS[:which], replace(row, **edited), *ROWS[which + 1 :]])
     assert isinstance(error, RecordAltered)
     assert (error.segment, error.sequence) == (row.segment, row.sequence)
 
@@ -172,8 +174,8 @@ def test_a_nonce_used_twice_is_found() -> None:
         ({"wrapped": {}}, RecordMissing),
     ],
 )
-def test_an_index_that_disagrees_is_found(bent: dict[str, object], error: type[ChainBroken]) -> None:
-    assert isinstance(broken(ROWS, replace(GOOD.index(), **bent)), error)  # type: ignore[arg-type]
+def test_an_index_that_disagrees_is_found(bent: dict[str, Any], error: type[ChainBroken]) -> None:
+    assert isinstance(broken(ROWS, replace(GOOD.index(), **bent)), error)
 
 
 def test_a_wrapped_key_that_was_altered_shows_without_the_private_key() -> None:
@@ -205,7 +207,7 @@ def test_a_destroyed_key_leaves_a_chain_that_verifies() -> None:
     ],
     ids=["segment", "sequence", "prev", "key", "call", "version", "purpose", "first purpose"],
 )
-def test_a_record_that_its_own_writer_made_wrong_is_refused(build) -> None:  # type: ignore[no-untyped-def]
+def test_a_record_that_its_own_writer_made_wrong_is_refused(build: Callable[[], Forge]) -> None:
     forge = build()
     with pytest.raises(RecordForeign):
         verify_chain(forge.index(), forge.records)

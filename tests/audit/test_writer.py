@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from audit.chain import SegmentWriter
 from audit.errors import NotDurable, SegmentFinished, SpoolPending, StoreFailed
 from audit.folder import AuditFolder
 from audit.journal import Journal, read_file
@@ -20,7 +21,7 @@ from tests.audit.forge import WALL
 from tests.audit.stores import CALLS, Setup, places, say, settled
 
 
-def open_call(writer: AuditWriter, call: str = CALLS[0]):  # type: ignore[no-untyped-def]
+def open_call(writer: AuditWriter, call: str = CALLS[0]) -> SegmentWriter:
     return writer.open_call(call, monotonic_ns=0, wall_ns=WALL)
 
 

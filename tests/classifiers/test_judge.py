@@ -10,6 +10,7 @@ from classifiers import Assessment, Category, Classifier, Finding, Known, Level
 from classifiers.judge import DEADLINE_US, SCORES, THRESHOLD, load
 from classifiers.layers import Opinion
 from classifiers.rule_call import Candidate, RuleCall
+from classifiers.tokens import Token
 
 SHARED = load()
 
@@ -28,7 +29,7 @@ class Hunch:
         self.known.append(known)
         if isinstance(self.answer, Exception):
             raise self.answer
-        return self.answer  # type: ignore[return-value]
+        return self.answer  # type: ignore[return-value]  # a layer may answer nonsense
 
 
 def with_layer(answer: object) -> Classifier:
@@ -96,7 +97,7 @@ def test_two_hundred_failing_calls_and_one_real_one_the_real_one_rings_first() -
 
 
 class Broken(RuleCall):
-    def judge(self, text: str, question: str, turn: int):  # type: ignore[no-untyped-def, override]
+    def judge(self, text: str, question: str, turn: int) -> tuple[list[Candidate], tuple[Token, ...]]:
         raise ZeroDivisionError
 
 
@@ -120,7 +121,7 @@ def test_a_layer_that_lives_is_heard_though_the_rules_are_broken() -> None:
 
 
 class Nonsense(RuleCall):
-    def judge(self, text: str, question: str, turn: int):  # type: ignore[no-untyped-def, override]
+    def judge(self, text: str, question: str, turn: int) -> tuple[list[Candidate], tuple[Token, ...]]:
         real = super().judge(text, question, turn)
         return [*real[0], Candidate(Level.NURSE_NOW, Category.CHEST, "x", (500, 501))], real[1]
 
@@ -147,7 +148,7 @@ def test_an_opinion_that_a_nurse_should_ring_soon_is_kept_and_interrupts_nothing
 
 
 def test_a_final_that_is_no_text_hands_the_call_over() -> None:
-    verdict = SHARED.begin().assess(None)  # type: ignore[arg-type]
+    verdict = SHARED.begin().assess(None)  # type: ignore[arg-type]  # no text is the test
     assert verdict.category is Category.CLASSIFIER_FAILED
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from classifiers import Category, Level
 from classifiers.rule_check import RuleFileError
-from classifiers.rulebook import SCHEMA, load_rulebook, phrases, read_files
+from classifiers.rulebook import SCHEMA, Combination, Flag, load_rulebook, phrases, read_files
 
 RULES = load_rulebook()
 TEXTS = read_files()
@@ -40,7 +40,8 @@ def test_every_category_has_its_clips_and_rank(category: Category) -> None:
 
 
 def test_every_urgent_rule_names_its_source_and_has_room_for_an_approval() -> None:
-    for rule in (*RULES.flags.values(), *RULES.combinations):
+    signed: list[Flag | Combination] = [*RULES.flags.values(), *RULES.combinations]
+    for rule in signed:
         if rule.level.urgent:
             assert rule.source
             assert bool(rule.approved_by) == bool(rule.approved_on)

@@ -39,7 +39,7 @@ class Vendor:
             raise self.answer
         if self.answer is None:
             await asyncio.Event().wait()
-        return self.answer  # type: ignore[return-value]
+        return self.answer  # type: ignore[return-value]  # a vendor may answer anything
 
 
 def asked(first: Assessment | None = None) -> SecondQuestion:

@@ -1,6 +1,6 @@
 """What every `LanguageModel` must keep, whoever makes the words."""
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 
 import pytest
 
@@ -43,7 +43,8 @@ class TestLanguageModel:
     async def test_a_reply_can_be_dropped_in_the_middle_and_asked_for_again(self, model: LanguageModel) -> None:
         stream = model.reply(REQUEST)
         first = await anext(stream)
-        await stream.aclose()  # type: ignore[attr-defined]
+        assert isinstance(stream, AsyncGenerator)
+        await stream.aclose()
         with pytest.raises(StopAsyncIteration):
             await anext(stream)
         assert await anext(model.reply(REQUEST)) == first

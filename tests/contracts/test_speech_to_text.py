@@ -5,7 +5,7 @@ and what it must be told before audio is fed (a scripted one needs the words; a 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -63,7 +63,9 @@ async def closed(stt: SpeechToText) -> list[Transcript]:
 async def up_to_final(stt: SpeechToText) -> list[Transcript]:
     """Everything up to and with the next final."""
     heard = []
-    async with aclosing(stt.transcripts()) as stream:  # type: ignore[type-var]
+    stream = stt.transcripts()
+    assert isinstance(stream, AsyncGenerator)
+    async with aclosing(stream):
         async for transcript in stream:
             heard.append(transcript)
             if transcript.final:
@@ -84,7 +86,8 @@ Make = Callable[[], SpeechToText]
     ]
 )
 def make(request: pytest.FixtureRequest) -> Make:
-    return request.param  # type: ignore[no-any-return]
+    made: Make = request.param
+    return made
 
 
 @pytest.fixture(params=[False, True], ids=["real", "virtual"])

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from collections.abc import AsyncGenerator
 
 import numpy as np
 import pytest
@@ -22,7 +23,8 @@ async def spoken(tts: TextToSpeech, text: str) -> list[SpeechChunk]:
 
 @pytest.fixture(params=[pytest.param(FliteTextToSpeech, marks=needs_flite, id="flite")])
 def tts(request: pytest.FixtureRequest) -> TextToSpeech:
-    return request.param(busy=busy_hook("voice"))
+    made: TextToSpeech = request.param(busy=busy_hook("voice"))
+    return made
 
 
 @pytest.fixture(params=[False, True], ids=["real", "virtual"])
@@ -63,7 +65,8 @@ class TestTextToSpeech:
         async def interrupted() -> list[SpeechChunk]:
             stream = tts.speak("This one is cut off after its first piece, because nobody wants the rest of it.")
             first = await anext(aiter(stream))
-            await stream.aclose()  # type: ignore[attr-defined]
+            assert isinstance(stream, AsyncGenerator)
+            await stream.aclose()
             assert len(first.pcm) < RATE
             return await spoken(tts, "Short.")
 

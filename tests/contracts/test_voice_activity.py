@@ -15,7 +15,8 @@ def listen(vad: VoiceActivity, pcm: Pcm, start: int = 0) -> list[VoiceWindow]:
 
 @pytest.fixture(params=[SileroVoiceActivity.load], ids=["silero"])
 def vad(request: pytest.FixtureRequest) -> VoiceActivity:
-    return request.param()
+    made: VoiceActivity = request.param()
+    return made
 
 
 class TestVoiceActivity:

@@ -27,9 +27,9 @@ def log() -> CallLog:
 
 
 def printed(log: CallLog, ending: Ending = WHOLE, scenario: Scenario = SCENARIO) -> tuple[bool, str]:
-    console = Console(file=io.StringIO(), width=80)
-    right = print_report(console, scenario, log, ending, allowance_ms=280)
-    return right, console.file.getvalue()  # type: ignore[attr-defined]
+    out = io.StringIO()
+    right = print_report(Console(file=out, width=80), scenario, log, ending, allowance_ms=280)
+    return right, out.getvalue()
 
 
 def test_the_log_counts_pauses_interruptions_and_resumptions(log: CallLog) -> None:

@@ -2,12 +2,14 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from triage.demo import scenario as sc
 from triage.demo.again import hear_again, step_again
 from triage.demo.run import DemoOrder, run_demo
 from triage.errors import AssetError, SettingError, StorageError, UsageError
+from triage.lines.simulated import SimulatedLine
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,8 +41,8 @@ def settings(tmp_path: Path) -> Settings:
 def demo(settings: Settings, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
     """Run one call in virtual time: what was asked for in, (exit code, everything printed) out."""
 
-    def ran(scenario: str = "asks_person", **order: object) -> Ran:
-        code = run_demo(DemoOrder(scenario=scenario, fast=True, **order), settings)  # type: ignore[arg-type]
+    def ran(scenario: str = "asks_person", **order: Any) -> Ran:
+        code = run_demo(DemoOrder(scenario=scenario, fast=True, **order), settings)
         return code, capsys.readouterr().out
 
     return ran
@@ -137,7 +140,7 @@ def test_a_recording_that_cannot_be_written_costs_the_recording_alone(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(run.cast.SimulatedLine, "write", full)
+    monkeypatch.setattr(SimulatedLine, "write", full)
     code, out = demo("busy_nurse")
     assert code == 1
     assert "recording is not kept" in out and "No space left" in out
@@ -186,11 +189,11 @@ def test_one_altered_byte_is_found(
     """The verification that the demo prints is a real one."""
     real = run._told
 
-    def tampered(*arguments: object, **named: object) -> int:
+    def tampered(*arguments: Any, **named: Any) -> int:
         with closing(SqliteStore(AuditFolder(settings.data_dir).database)) as store, store.connection() as connection:
             connection.execute("UPDATE record SET sealed = zeroblob(length(sealed)) WHERE sequence = 5")
             connection.commit()
-        return int(real(*arguments, **named))  # type: ignore[arg-type]
+        return real(*arguments, **named)
 
     monkeypatch.setattr(run, "_told", tampered)
     code, out = demo("busy_nurse")
@@ -209,7 +212,7 @@ def test_hearing_a_call_that_is_not_there_is_one_line(settings: Settings) -> Non
 def test_playing_without_a_player_is_one_line(
     demo: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
-    monkeypatch.setattr(run.shutil, "which", lambda _: None)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
     code, out = demo("busy_nurse", play=True)
     assert code == 0 and "nothing here plays sound" in out
     assert hear_again(only_call(settings).name, settings) == 1

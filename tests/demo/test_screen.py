@@ -76,19 +76,20 @@ def test_interims_do_not_fill_a_pipe(piped: str) -> None:
 
 
 def test_the_footer_shows_interim_state_and_clock() -> None:
-    console = Console(file=io.StringIO(), width=80)
+    out = io.StringIO()
+    console = Console(file=out, width=80)
     screen = Screen(
         "t", recogniser="scripted", texts=recorded.TEXTS, console=console, now_ns=lambda: recorded.ns(10_000)
     )
     for trace in recorded.chest_call()[:8]:
         list(screen.lines(trace))
     console.print(screen.footer())
-    before = console.file.getvalue()  # type: ignore[attr-defined]
+    before = out.getvalue()
     assert "LISTENING" in before and "i have chest" in before and "barge_in_pause 64" in before
     for trace in recorded.chest_call()[8:14]:
         list(screen.lines(trace))
     console.print(screen.footer())
-    after = console.file.getvalue().removeprefix(before)  # type: ignore[attr-defined]
+    after = out.getvalue().removeprefix(before)
     assert "HANDOFF" in after and "1.0 s" in after and recorded.TEXTS["connecting_nurse"] in after
 
 
@@ -109,6 +110,7 @@ def test_evidence_is_marked_wherever_it_lies(spans: tuple[tuple[int, int], ...],
 
 
 def test_words_in_brackets_are_no_markup() -> None:
-    console = Console(file=io.StringIO(), width=80)
+    out = io.StringIO()
+    console = Console(file=out, width=80)
     console.print(Text("[red]not markup[/red]"))
-    assert "[red]not markup[/red]" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert "[red]not markup[/red]" in out.getvalue()

@@ -1,6 +1,7 @@
 """Walk an interview with typed answers."""
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from triage.dialogue.interview import Book, Interview, Plan, take_turn
 
@@ -40,10 +41,10 @@ class Walk:
     said: list[str] = field(default_factory=list)
     turns: int = 0
 
-    def say(self, text: str, **circumstances: object) -> Plan:
+    def say(self, text: str, **circumstances: Any) -> Plan:
         """One turn of the caller's."""
         self.turns += 1
-        self.state, self.plan = take_turn(self.state, text, turn=self.turns, **circumstances)  # type: ignore[arg-type]
+        self.state, self.plan = take_turn(self.state, text, turn=self.turns, **circumstances)
         self.said += [saying.text for saying in self.plan.sayings]
         if self.plan.question_id:
             self.asked.append(self.plan.question_id)
@@ -82,6 +83,6 @@ def until(question: str, answers: dict[str, str] | None = None, complaint: str =
     raise AssertionError(f"{question} was never asked: {going.asked}")
 
 
-def at(going: Walk, **changed: object) -> Walk:
+def at(going: Walk, **changed: Any) -> Walk:
     """The same walk in another state."""
-    return replace(going, state=replace(going.state, **changed))  # type: ignore[arg-type]
+    return replace(going, state=replace(going.state, **changed))

@@ -8,13 +8,13 @@ import pytest
 from classifiers.assessment import Finding, Known
 from fsm.states import Reason
 from tests.dialogue.calls import BOOKS, at, begin, until, walk
-from triage.dialogue.interview import OPENING, Interview, Stage, opening, take_turn
+from triage.dialogue.interview import OPENING, Interview, Plan, Stage, opening, take_turn
 from triage.dialogue.wording import load_wording
 from triage.errors import AssetError
 
 
-def prompts(plan: object) -> list[str | None]:
-    return [saying.prompt for saying in plan.sayings]  # type: ignore[attr-defined]
+def prompts(plan: Plan) -> list[str | None]:
+    return [saying.prompt for saying in plan.sayings]
 
 
 # --- the order
@@ -253,7 +253,8 @@ def test_a_number_that_stays_wrong_is_kept_as_unconfirmed() -> None:
     answer = going.state.get("callback_ok")
     assert answer is not None
     assert answer.status == "unconfirmed"
-    assert walk("i have a rash", {"callback_ok": "no"}).plan.tool.arguments["confirmed"] == "no"  # type: ignore[union-attr]
+    tool = walk("i have a rash", {"callback_ok": "no"}).plan.tool
+    assert tool is not None and tool.arguments["confirmed"] == "no"
 
 
 def test_the_read_back_holds_what_was_given_and_can_be_corrected() -> None:

@@ -1,6 +1,7 @@
 """Promise: who opened a packet is durable before it shows, the first claim holds, and a call-back's number lies in the record only."""
 
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -25,7 +26,7 @@ NUMBER = "+15550147788"
 
 
 @pytest.fixture
-def store(tmp_path: Path):  # type: ignore[no-untyped-def]
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
     with closing(SqliteStore(tmp_path / "audit.db")) as store:
         yield store
 

@@ -1,6 +1,7 @@
 """Promise: the packet quotes the caller, says what was not asked, infers nothing, and is read in ten seconds."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -40,8 +41,8 @@ class Said:
     status: str = "given"
 
 
-def packet(**how: object) -> Packet:
-    given: dict[str, object] = {
+def packet(**how: Any) -> Packet:
+    given: dict[str, Any] = {
         "call_id": "c",
         "code": "k",
         "known": KNOWN,
@@ -54,7 +55,7 @@ def packet(**how: object) -> Packet:
         "turn": 3,
         "made_ns": 7,
     }
-    return make_packet(**{**given, **how})  # type: ignore[arg-type]
+    return make_packet(**{**given, **how})
 
 
 def everything(made: Packet) -> str:

@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
 
@@ -15,7 +14,8 @@ class Door:
     """A place that answers as it is told; `None`: taken."""
 
     def __init__(self, *answers: Exception | None, name: str = "door") -> None:
-        self.name, self.delays_s = name, (0.01, 0.01, 0.01)
+        self.name = name
+        self.delays_s: tuple[float, ...] = (0.01, 0.01, 0.01)
         self.answers = list(answers)
         self.taken: list[int] = []
         self.asked = threading.Event()
@@ -71,7 +71,7 @@ def test_a_lasting_refusal_is_not_tried_again() -> None:
 
 
 def test_a_renewed_packet_ends_the_tries_of_the_older_one() -> None:
-    door, told = Door(Undelivered("http 500"), None), []
+    door, told = Door(Undelivered("http 500"), None), list[Delivery]()
     door.delays_s = (60.0,)
     post = Post([door])
     post.offer(PACKET, wall_ns=lambda: 1, report=told.append)
@@ -82,7 +82,7 @@ def test_a_renewed_packet_ends_the_tries_of_the_older_one() -> None:
 
 
 def test_the_end_waits_for_no_rest_and_tries_what_has_not_been_tried() -> None:
-    door, told = Door(Undelivered("http 500")), []
+    door, told = Door(Undelivered("http 500")), list[Delivery]()
     door.delays_s = (60.0,)
     post = Post([door])
     for code in ("a", "b"):
@@ -143,7 +143,8 @@ def test_the_clock_is_asked_anew_for_every_try() -> None:
             super().deliver(packet, wall_ns=wall_ns)
 
     ticks = count(10)
-    now: Callable[[], int] = lambda: next(ticks)  # noqa: E731 one tick a try
     done = threading.Event()
-    Post([Noting(Undelivered("http 500"), None)]).offer(PACKET, wall_ns=now, report=lambda _: done.set())
+    Post([Noting(Undelivered("http 500"), None)]).offer(
+        PACKET, wall_ns=lambda: next(ticks), report=lambda _: done.set()
+    )
     assert done.wait(5) and seen == [10, 11]

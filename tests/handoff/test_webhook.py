@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,8 +26,8 @@ SECRET = b"0123456789abcdef"
 NOW_NS = 1_767_225_600 * 1_000_000_000
 
 
-def webhook(url: str, **how: object) -> Webhook:
-    hook = Webhook(url, SECRET, **how)  # type: ignore[arg-type]
+def webhook(url: str, **how: Any) -> Webhook:
+    hook = Webhook(url, SECRET, **how)
     hook.delays_s = (0.01, 0.01, 0.01)
     return hook
 
@@ -73,9 +74,12 @@ def test_after_a_500_it_is_offered_again_under_the_same_key_with_a_new_time() ->
     with receiving(500, 503) as receiver:
         told: list[Delivery] = []
         done = threading.Event()
-        Post([webhook(receiver.url)]).offer(
-            PACKET, wall_ns=lambda: next(times), report=lambda d: (told.append(d), done.set())[0]
-        )
+
+        def report(delivery: Delivery) -> None:
+            told.append(delivery)
+            done.set()
+
+        Post([webhook(receiver.url)]).offer(PACKET, wall_ns=lambda: next(times), report=report)
         assert done.wait(5)
     assert told == [Delivery("webhook", 1, "delivered", 3)]
     headers = [headers for _, headers, _ in receiver.requests]

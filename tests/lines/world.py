@@ -23,7 +23,8 @@ def noise(seconds: float, seed: int, db: float = -20.0) -> Pcm:
 
 def tone(hertz: float, seconds: float, db: float = -12.0) -> Pcm:
     samples = np.sin(2 * np.pi * hertz * np.arange(round(seconds * RATE)) / RATE)
-    return (samples * np.sqrt(2) * 32768 * 10 ** (db / 20)).astype(np.int16)
+    pcm: Pcm = (samples * np.sqrt(2) * 32768 * 10 ** (db / 20)).astype(np.int16)
+    return pcm
 
 
 def found(needle: Pcm, hay: Pcm) -> list[int]:

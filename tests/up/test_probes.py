@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import cast
 
 import pytest
 
 from triage.up import probes
-
-Loopback = probes.LOOPBACK
+from triage.up.line_files import LOOPBACK
 
 
 @asynccontextmanager
@@ -20,7 +20,7 @@ async def answering(answer: Callable[[bytes], bytes]) -> AsyncIterator[int]:
         await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(serve, Loopback, 0)
+    server = await asyncio.start_server(serve, LOOPBACK, 0)
     async with server:
         yield server.sockets[0].getsockname()[1]
 
@@ -31,15 +31,15 @@ async def phone(answer: bytes | None) -> AsyncIterator[tuple[int, list[bytes]]]:
     heard: list[bytes] = []
 
     class Phone(asyncio.DatagramProtocol):
-        def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
-            self.transport = transport
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self.transport = cast("asyncio.DatagramTransport", transport)
 
         def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
             heard.append(data)
             if answer is not None:
                 self.transport.sendto(answer, addr)
 
-    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Phone, local_addr=(Loopback, 0))
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Phone, local_addr=(LOOPBACK, 0))
     try:
         yield transport.get_extra_info("sockname")[1], heard
     finally:
@@ -91,7 +91,7 @@ async def test_silence_is_a_no() -> None:
         await reader.read()
         writer.close()
 
-    async with await asyncio.start_server(say_nothing, Loopback, 0) as server:
+    async with await asyncio.start_server(say_nothing, LOOPBACK, 0) as server:
         port = server.sockets[0].getsockname()[1]
         assert not await probes.http_answers(port)
         assert not await probes.redis_answers(port, "secret")

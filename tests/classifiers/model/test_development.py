@@ -1,6 +1,8 @@
 """Promise: of the development set only what stands by itself is learnt from, and no line of it twice."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,12 +13,12 @@ from classifiers.training.development import TARGET, main, read, sections, writt
 DEV = Path(__file__).parents[1] / "dev"
 
 
-def row(text: str, **fields: object) -> dict[str, object]:
+def row(text: str, **fields: Any) -> Mapping[str, Any]:
     given = {"text": text, "agent": "", "label": "routine", "category": "none", "kind": "story", "lang": "en"}
     return given | fields
 
 
-def lines(*calls: list[dict[str, object]]) -> list[corpus.Line]:
+def lines(*calls: list[Mapping[str, Any]]) -> list[corpus.Line]:
     return corpus.parse("development.txt", written(sections(calls)))
 
 
@@ -48,7 +50,7 @@ def test_what_needs_its_call_or_came_after_is_left_out() -> None:
         ("a cold " * 20, {}, "told"),
     ],
 )
-def test_harmless_kinds(text: str, fields: dict[str, object], kind: str) -> None:
+def test_harmless_kinds(text: str, fields: dict[str, Any], kind: str) -> None:
     (line,) = lines([row(text, **fields)])
     assert line.kind == kind and not line.urgent
 
