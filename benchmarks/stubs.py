@@ -6,7 +6,7 @@ is measured at the line and not taken from anybody's books. The detector is neve
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -72,9 +72,9 @@ class StubRecogniser:
         self.finals.append(round(now() * 1e9))
         self._script.finish_utterance()
 
-    def transcripts(self) -> "AsyncGenerator[Transcript, None]":
+    def transcripts(self) -> AsyncIterator[Transcript]:
         """The script's."""
-        return self._script.transcripts()  # type: ignore[return-value]
+        return self._script.transcripts()
 
     async def close(self) -> None:
         """Pass on."""

@@ -59,7 +59,7 @@ def _rules_said(classifier: Classifier, text: str, question: str) -> Iterator[tu
     """Every reason the rules found, not only the one that counted."""
     try:
         candidates, tokens = RuleCall(classifier.rules).judge(text, question, 1)
-    except Exception as error:
+    except Exception as error:  # that they broke is the explanation
         yield "rules", f"broke: {type(error).__name__}"
         return
     for c in dict.fromkeys(candidates):

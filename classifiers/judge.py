@@ -42,7 +42,7 @@ class Judge:
         began = self._classifier.now()
         try:
             assessment = self._assess(text, question, turn)
-        except Exception:
+        except Exception:  # a classifier that breaks hands the call over
             self._classifier.failures += 1
             assessment = self._classifier.failed()
         if assessment.urgent:
@@ -104,7 +104,7 @@ class Judge:
                     opinion.level, opinion.category, opinion.score, opinion.rule, tuple(opinion.evidence)
                 )
             ]
-        except Exception:
+        except Exception:  # a layer that breaks is counted, and nothing else changes
             faults = self._classifier.layer_faults
             faults[layer.id] = faults.get(layer.id, 0) + 1
             return []

@@ -151,7 +151,7 @@ async def raised_by(
     except TimeoutError:
         counts.late += 1
         return None
-    except Exception:
+    except Exception:  # a vendor may raise or answer anything: then there is no second opinion
         counts.broken += 1
         return None
     higher = _ORDER.index(answer.level) > _ORDER.index(question.first.level)

@@ -206,7 +206,7 @@ async def carry(ready: Ready, place: Place, *, rescue: bool = False) -> str:
                     asyncio.get_running_loop().call_soon(ready.end)
                 try:
                     return (await call.live()).outcome
-                except BaseException as error:
+                except BaseException as error:  # whatever ended it: the record and the caller come first
                     log.error("call %s: broken off (%s)", call.call_id, type(leaf(error)).__name__)
                     fetched = isinstance(error, Exception) and not place.orphaned()
                     call.break_off(alone=not fetched)
@@ -284,7 +284,7 @@ async def _hand_on(ready: Ready, place: Place, line: TelephoneLine, call: LiveCa
     except asyncio.CancelledError:
         await _left_behind(ready, line)
         raise
-    except Exception as error:
+    except Exception as error:  # nobody came, whatever kept them: then we say it
         log.error("call %s: nobody else comes to its caller (%s)", call.call_id, type(error).__name__)
         line.drop()
         await _told(line, last_words)
@@ -299,7 +299,7 @@ async def _told(line: TelephoneLine, sounds: Sequence[Pcm]) -> None:
             for at in range(0, len(pcm), FRAME):
                 line.send(pcm[at : at + FRAME])
             await asyncio.sleep((len(pcm) + line.playout_delay) / RATE + HEARD_S)
-    except Exception as error:
+    except Exception as error:  # the line itself is broken: nothing more can be said on it
         log.error("a caller cannot be told anything (%s)", type(error).__name__)
 
 

@@ -18,11 +18,12 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
 from triage.errors import TriageError
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 GUARD_S = 60.0
 """Real seconds a virtual loop waits for outside work before it says who is stuck."""
@@ -125,7 +126,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         finally:
             token.release()
 
-    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]
+    def run_in_executor(self, executor: Any, func: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:
         """As in asyncio, with virtual time standing still until the thread has answered."""
         token = self.busy(getattr(func, "__qualname__", "executor"))
         try:
@@ -136,7 +137,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         future.add_done_callback(lambda _: token.release())
         return future
 
-    async def shutdown_default_executor(self, *limit: float | None) -> None:  # type: ignore[override,unused-ignore]
+    async def shutdown_default_executor(self, *limit: float | None) -> None:
         """As in asyncio: its helper thread is outside work. Python 3.12 and later pass a time limit."""
         with self.outside_work("executor shutdown"):
             await super().shutdown_default_executor(*limit)

@@ -107,8 +107,8 @@ class Outlet(Protocol):
     playout_delay: int
 
     def send(self, pcm: Pcm) -> None: ...  # noqa: D102 see ports.Line
-    def queued(self) -> int: ...  # noqa: D102
-    def drop(self) -> int: ...  # noqa: D102
+    def queued(self) -> int: ...  # noqa: D102 see ports.Line
+    def drop(self) -> int: ...  # noqa: D102 see ports.Line
 
 
 class EchoTap:

@@ -43,8 +43,8 @@ class Outlet(Protocol):
     playout_delay: int
 
     def send(self, pcm: Pcm) -> None: ...  # noqa: D102 see ports.Line
-    def queued(self) -> int: ...  # noqa: D102
-    def drop(self) -> int: ...  # noqa: D102
+    def queued(self) -> int: ...  # noqa: D102 see ports.Line
+    def drop(self) -> int: ...  # noqa: D102 see ports.Line
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +323,7 @@ class Playout:
             else:
                 self._settle = None
                 self._settled()
-        except Exception as broken:
+        except Exception as broken:  # a timer's callback: `run` raises it to its task
             self._broken = broken
             self._ended.set()
 

@@ -59,7 +59,7 @@ class Recorder:
                 monotonic_ns=self._now_ns(),
                 wall_ns=self._wall_ns(),
             )
-        except Exception:
+        except Exception:  # a record that cannot be made is counted; the call goes on
             self.failed += 1
             return _NOT_WRITTEN
         self.written[stage.value] = self.written.get(stage.value, 0) + 1

@@ -127,7 +127,7 @@ class Replies:
             if draft.plan.tool is not None and not await self._run_tool(draft, draft.plan.tool):
                 draft.plan = draft.plan.otherwise or draft.plan
             sentences = await self._word(generation, draft, model)
-        except Exception as error:
+        except Exception as error:  # whatever model or rules raise is a reply that failed
             self.tell(self._failure("MakeReply", self._note(error, "llm"), generation))
             return
         if not sentences:
@@ -214,7 +214,7 @@ class Replies:
             nonlocal worked
             try:
                 result = await self.tools.call(call.name, call.arguments)
-            except Exception as error:
+            except Exception as error:  # whatever a tool raises is a tool that did not work
                 self._note(error, "tools")
                 result = ToolResult(ok=False)
             self.recorder.write(
@@ -289,7 +289,7 @@ class Replies:
                     self.observe(Measured(at_ns=self.now_ns(), name="tts", ms=(self.now_ns() - began_ns) / 1e6))
                 self.playout.extend(order.playback, chunk.pcm, chunk.words)
             self.playout.finish(order.playback)
-        except Exception as error:
+        except Exception as error:  # whatever a voice raises is a sentence that failed
             self._note(error, "tts")
             self._voice_failed(order, saying, nothing_yet=first)
         finally:

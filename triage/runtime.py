@@ -179,7 +179,7 @@ class Runtime:
             return
         try:
             self._decided(event, step(self.call, event))
-        except Exception as error:
+        except Exception as error:  # the machine itself is broken: a nurse is rung without it
             self._start_last_ladder(error)
 
     def _decided(self, event: ev.Event, decided: Step) -> None:
@@ -208,7 +208,7 @@ class Runtime:
             self._execute(effect)
         except StageError as error:
             self._failed(effect, error.stage, error.code)
-        except Exception as error:
+        except Exception as error:  # an order that breaks is an event, never the end of the call
             self._failed(effect, "runtime", type(error).__name__)
 
     def _failed(self, effect: fx.Effect, stage: str, code: str) -> None:
@@ -327,7 +327,7 @@ class Runtime:
         for observer in tuple(self._rooms.observers):
             try:
                 observer(trace)
-            except Exception:
+            except Exception:  # an observer's own trouble: it is asked no more
                 self._rooms.observers.remove(observer)
                 self._rooms.record.note_error("observer", "raised")
 
@@ -400,7 +400,7 @@ class Runtime:
             await work
         except asyncio.CancelledError:
             raise
-        except Exception as error:
+        except Exception as error:  # whatever an engine raises is an event of its stage
             self._rooms.record.note_error(stage, type(error).__name__)
             self.tell(ev.EffectFailed(at_ns=self.now_ns(), effect=effect, stage=stage))
 
@@ -414,7 +414,7 @@ class Runtime:
     async def _contained(self, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
-        except Exception as error:
+        except Exception as error:  # side work: it may not end the call
             self._rooms.record.note_error("task", type(error).__name__)
 
     def _spawn(self, work: Coroutine[Any, Any, None], effect: fx.Effect) -> None:
@@ -423,7 +423,7 @@ class Runtime:
                 await work
             except StageError as error:
                 self._failed(effect, error.stage, error.code)
-            except Exception as error:
+            except Exception as error:  # as above
                 self._failed(effect, "runtime", type(error).__name__)
 
         self.spawn(guarded())
@@ -462,7 +462,7 @@ class Runtime:
             self._last_tasks = [
                 self.spawn(self._unguarded(work)) for work in (self._last.climb(), self._last.say_number())
             ]
-        except Exception as second:
+        except Exception as second:  # the last ladder too: whoever runs the call is told
             self._give_up(second)
 
     def _say_clip(self, playback: int, prompt: str) -> None:
@@ -494,7 +494,7 @@ class Runtime:
     async def _unguarded(self, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
-        except Exception as error:
+        except Exception as error:  # the last ladder has nothing behind it
             self._give_up(error)
 
     def _give_up(self, error: Exception) -> None:

@@ -435,7 +435,7 @@ def prewarm(settings: Settings, process: JobProcess) -> None:
     privacy.install()
     try:
         process.userdata[READY] = _loaded(settings)
-    except Exception as error:
+    except Exception as error:  # whatever is missing: the log says it before the process ends
         log.error(
             "a process cannot be made ready: %s", error if isinstance(error, TriageError) else type(error).__name__
         )

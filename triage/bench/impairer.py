@@ -29,7 +29,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, cast
 
 from triage.bench.sip.ports import BenchError
 
@@ -238,10 +238,10 @@ class Impairer:
             and message.sent_s >= since_s
         ]
 
-    async def message(self, limit_s: float = 10.0, count: int = 1, **wanted: object) -> Seen:
+    async def message(self, limit_s: float = 10.0, count: int = 1, **wanted: Any) -> Seen:
         """The `count`th message that fits (as `messages`), as soon as it is there. Raises: TimeoutError."""
         async with asyncio.timeout(limit_s):
-            while len(found := self.messages(**wanted)) < count:  # type: ignore[arg-type]  # noqa: ASYNC110 a thread
+            while len(found := self.messages(**wanted)) < count:  # noqa: ASYNC110 a thread tells nobody
                 await asyncio.sleep(0.01)
         return found[count - 1]
 
@@ -271,7 +271,7 @@ class Impairer:
                     with suppress(BlockingIOError):
                         self._wake_out.recv(4096)
                 else:
-                    self._drain(key.fileobj, key.data)  # type: ignore[arg-type]
+                    self._drain(cast(socket.socket, key.fileobj), key.data)
             self._deliver()
 
     def _drain(self, sock: socket.socket, port: int) -> None:

@@ -127,7 +127,7 @@ class FileDesk:
         for observe in self._observers:
             try:
                 observe(packet)
-            except Exception:
+            except Exception:  # an observer's own trouble: it is asked no more
                 self._observers = tuple(other for other in self._observers if other is not observe)
 
     def claim(self, code: str) -> Packet:

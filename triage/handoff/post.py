@@ -147,7 +147,7 @@ class _Lane(threading.Thread):
             letter.code = error.code
             if error.lasting:
                 return self._told(letter, UNDELIVERED)
-        except Exception as error:
+        except Exception as error:  # a place that breaks oddly is tried again like any other
             letter.code = type(error).__name__
         else:
             letter.code = ""

@@ -41,10 +41,21 @@ class Caller(Protocol):
     """Who rings; `triage.demo.patient.Patient` is one."""
 
     @property
-    def hung_up(self) -> bool: ...  # noqa: D102 the phone is down
-    def hear(self, agent: Sequence[tuple[int, int]], nurse: Sequence[tuple[int, int]]) -> None: ...  # noqa: D102
-    def speak(self, start: int, length: int) -> Pcm: ...  # noqa: D102
-    def pressed(self) -> list[str]: ...  # noqa: D102
+    def hung_up(self) -> bool:
+        """The phone is down."""
+        ...
+
+    def hear(self, agent: Sequence[tuple[int, int]], nurse: Sequence[tuple[int, int]]) -> None:
+        """Where, within the coming frame, agent and nurse are audible: (start, end) positions in order."""
+        ...
+
+    def speak(self, start: int, length: int) -> Pcm:
+        """The caller's voice from position `start` on."""
+        ...
+
+    def pressed(self) -> list[str]:
+        """Keys pressed up to now, each returned once."""
+        ...
 
 
 class SimulatedLine:

@@ -246,7 +246,7 @@ class _Engine:
             samples = np.ctypeslib.as_array(wave.contents.samples, shape=(start + size,))
             words, self._words = self._words, ()
             return _GO_ON if self._sink(samples[max(start, self._skip) :].copy(), words) else _STOP
-        except Exception as error:
+        except Exception as error:  # C calls this: it stops the voice, whose thread raises it
             self._failure = error
             return _STOP
 

@@ -105,7 +105,7 @@ def main() -> None:
     out = sys.stdout.buffer
     try:
         decoder = load(*sys.argv[1:4])
-    except Exception as error:
+    except Exception as error:  # a foreign wheel: whatever it raises, the parent is told
         reply(out, b"X", "no wheel" if isinstance(error, ImportError) else "model")
         return
     reply(out, b"R")

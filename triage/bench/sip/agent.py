@@ -175,7 +175,7 @@ class Agent(asyncio.DatagramProtocol):
             self._transactions.receive(parse(data), addr)
         except Malformed as error:
             self._warn(str(error))
-        except Exception:
+        except Exception:  # a bug of ours must not end the socket
             log.exception("a SIP message could not be dealt with")
 
     def error_received(self, exc: Exception) -> None:

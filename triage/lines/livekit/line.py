@@ -527,7 +527,7 @@ class LiveKitLine:
         def guarded(*told: Any) -> None:
             try:
                 handler(*told)
-            except Exception as error:
+            except Exception as error:  # the SDK would only log it
                 self._broke(name, error)
 
         return guarded

@@ -120,7 +120,7 @@ class ServerSignalling:
                 raise SignallingError(Fault.REFUSED if status else Fault.UNKNOWN, status)
             return bool(answer.status == SUCCESSFUL)
 
-    async def dial(  # noqa: D102
+    async def dial(  # noqa: D102 see Signalling
         self, uri: str, identity: str, *, headers: Mapping[str, str], answer_within_s: float
     ) -> None:
         user, host = _parts(uri)
@@ -152,7 +152,7 @@ class ServerSignalling:
             self._trunk = ""  # a Redis that came back empty knows it no more, and after provisioning it has another id
             await self.dial(uri, identity, headers=headers, answer_within_s=answer_within_s)
 
-    async def subscribe(self, identity: str, tracks: Sequence[str], on: bool) -> None:  # noqa: D102
+    async def subscribe(self, identity: str, tracks: Sequence[str], on: bool) -> None:  # noqa: D102 see Signalling
         if not tracks:
             return
         async with self._asked():
@@ -162,7 +162,7 @@ class ServerSignalling:
                 )
             )
 
-    async def may_hear(self, identity: str, may: bool) -> None:  # noqa: D102
+    async def may_hear(self, identity: str, may: bool) -> None:  # noqa: D102 see Signalling
         async with self._asked():
             await self._service().room.update_participant(
                 api.UpdateParticipantRequest(
@@ -174,13 +174,13 @@ class ServerSignalling:
                 )
             )
 
-    async def mark(self, identity: str, attributes: Mapping[str, str]) -> None:  # noqa: D102
+    async def mark(self, identity: str, attributes: Mapping[str, str]) -> None:  # noqa: D102 see Signalling
         async with self._asked():
             await self._service().room.update_participant(
                 api.UpdateParticipantRequest(room=self._room, identity=identity, attributes=dict(attributes))
             )
 
-    async def remove(self, identity: str) -> None:  # noqa: D102
+    async def remove(self, identity: str) -> None:  # noqa: D102 see Signalling
         async with self._asked():
             await self._service().room.remove_participant(
                 api.RoomParticipantIdentity(room=self._room, identity=identity)

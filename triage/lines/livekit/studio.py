@@ -76,7 +76,7 @@ class RtcStudio:
             raise Unavailable("line", "track not published") from error
         return _RtcMouth(self._room, source, publication)
 
-    async def listen(self, track: Any) -> AsyncIterator[Pcm]:  # noqa: D102
+    async def listen(self, track: Any) -> AsyncIterator[Pcm]:  # noqa: D102 see Studio
         stream = rtc.AudioStream(track, sample_rate=RATE, num_channels=1, frame_size_ms=20)
         try:
             async for event in stream:
@@ -84,7 +84,7 @@ class RtcStudio:
         finally:
             await _freed(stream)
 
-    def permit(self, allowed: Mapping[str, Sequence[str] | None]) -> None:  # noqa: D102
+    def permit(self, allowed: Mapping[str, Sequence[str] | None]) -> None:  # noqa: D102 see Studio
         self._room.local_participant.set_track_subscription_permissions(
             allow_all_participants=False,
             participant_permissions=[

@@ -34,5 +34,5 @@ class Tasks:
     async def _guarded(self, work: Coroutine[Any, Any, None], name: str) -> None:
         try:
             await work
-        except Exception as error:
+        except Exception as error:  # nobody awaits these tasks: whoever started them is told
             self._broke(name, error)
