@@ -1,6 +1,7 @@
 """Promise: a supervisor that is killed takes no program and no call with it, and the next one ends them in good order."""
 
 import asyncio
+import http.client
 import json
 import os
 import signal
@@ -223,12 +224,18 @@ def test_a_program_goes_on_talking_when_its_supervisor_is_killed_and_all_of_it_i
 # --- the real engines
 
 
+FORMER_PIPE_BYTES = 65536
+
+
 def alarm(line: Line) -> None:  # noqa: F811
-    """Have both engines write to their logs."""
-    for port in (line.ports.redis, line.ports.server):
-        with closing(socket.create_connection((line_files.LOOPBACK, port), 2)) as caller:
-            caller.sendall(b"POST / HTTP/1.1\r\nHost: somebody\r\n\r\n")
-            caller.recv(100)
+    """Have both engines write to their logs, the server more than a pipe held once."""
+    with closing(socket.create_connection((line_files.LOOPBACK, line.ports.redis), 2)) as caller:
+        caller.sendall(b"POST / HTTP/1.1\r\nHost: somebody\r\n\r\n")
+        caller.recv(100)
+    for _ in range(500):
+        with closing(http.client.HTTPConnection(line_files.LOOPBACK, line.ports.server, timeout=5)) as caller:
+            caller.request("POST", "/twirp/livekit.RoomService/ListRooms", "{}", {"Authorization": "Bearer nobody"})
+            assert caller.getresponse().status == 401
 
 
 async def test_the_engines_answer_when_their_supervisor_was_killed_and_they_have_spoken(
@@ -236,17 +243,19 @@ async def test_the_engines_answer_when_their_supervisor_was_killed_and_they_have
 ) -> None:
     env = {**os.environ, **variables(tmp_path)}
     with ExitStack() as second:
-        with triage_up(env, "--engines") as (process, _):
+        with triage_up(env, "--engines") as (process, said):
+            assert "engines are up" in said, said
             line = line_files.opened(load(env=env))
             second.callback(end_leftovers, line.folder)  # where it fails half way
             process.kill()
             process.wait()
         pids = {one["name"]: one["pid"] for one in json.loads((line.folder / PROCESSES).read_text())}
         assert set(pids) == {"redis", "livekit-server"}
-        spoken = {name: len((line.logs / f"{name}.log").read_text()) for name in pids}
+        redis, server = (line.logs / f"{name}.log" for name in pids)
+        known = len(redis.read_text()), len(server.read_text())
         alarm(line)
-        for name, before in spoken.items():
-            await until(lambda name=name, before=before: len((line.logs / f"{name}.log").read_text()) > before)  # type: ignore[misc]
+        await until(lambda: len(redis.read_text()) > known[0])
+        await until(lambda: len(server.read_text()) > known[1] + FORMER_PIPE_BYTES)
         assert await probes.redis_answers(line.ports.redis, line.access.redis_password)
         assert await probes.http_answers(line.ports.server)
 

@@ -195,7 +195,8 @@ def test_a_window_that_is_closed_leaves_no_program(in_a_terminal: tuple["subproc
     while b"engines are up" not in shown:
         shown += os.read(window, 4096)
     programs = psutil.Process(process.pid).children()
-    assert len(programs) == 2 and not re.search(rb"Traceback", shown)
+    assert len(programs) == 4, "two engines, and a scribe each"
+    assert not re.search(rb"Traceback", shown)
     os.close(window)
     assert process.wait(DOWN_WITHIN_S) == 0
     assert psutil.wait_procs(programs, timeout=1)[1] == []

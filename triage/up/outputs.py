@@ -19,6 +19,7 @@ import struct
 import sys
 import termios
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import triage
@@ -48,6 +49,8 @@ class Output:
         self.attended = asyncio.Event()
         """A scribe was started; a program that is started after it can lose us at any moment."""
         self._room = _widened(self.write)
+        with suppress(OSError):  # it is there from the start, also when nothing is ever said
+            os.close(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
         self._before = _place(log)
 
     def given(self) -> None:
