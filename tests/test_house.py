@@ -60,6 +60,7 @@ TESTED_THROUGH_OTHERS = {
     "triage.nursing": _CALLS,
     "triage.replies": _CALLS,
     "triage.stages.pocketsphinx_child": "a program: started by its parent's tests",
+    "triage.stages.told_stt": "what the scripted recognisers share: their tests, tests/stages",
     "triage.stopwatch": _CALLS,
 }
 """Modules that no test imports, each with the reason."""

@@ -6,22 +6,18 @@ voice lasts the words come one by one, at the pace of quick speech; the final ho
 gate uses up a line, be it a cough: the script must fit the caller.
 """
 
-import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from triage.errors import SettingError
-from triage.ports import RATE, Frame, Transcript, Word
+from triage.ports import RATE, Frame, Word
+from triage.stages.told_stt import CONFIDENCE, ToldSpeechToText, tokens_of
 
-CONFIDENCE = 0.95
-"""Of every word in a final."""
 WORD = RATE * 24 // 100
 """Samples of voice for each word of an interim."""
 LONGEST_SCRIPT = 1_000_000
 """Characters."""
-
-_MARKS = '.,;:!?"()-'
 
 
 def read_script(path: Path) -> tuple[str, ...]:
@@ -36,47 +32,37 @@ def read_script(path: Path) -> tuple[str, ...]:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "no UTF-8 text"
         raise SettingError(f"script {path} cannot be read ({reason}); check the setting stt_script") from error
-    lines = tuple(line.strip() for line in text.splitlines() if _tokens(line))
+    lines = tuple(line.strip() for line in text.splitlines() if tokens_of(line))
     if not lines:
         raise SettingError(f"script {path} holds no utterance; write one a line (setting stt_script)")
     return lines
 
 
-class RecitingSpeechToText:
+class RecitingSpeechToText(ToldSpeechToText):
     """One call's recogniser, with a script of its own."""
 
     name = "reciting"
-    local = True
 
     def __init__(self, script: Iterable[str] = ()) -> None:
+        super().__init__()
         self._script: deque[tuple[str, ...]] = deque()
-        self._position = 0
         self._voice: tuple[int, int] | None = None
         """Where the utterance's voice began, and where it was last heard."""
         self._voiced = 0
         """Samples of voice in this utterance."""
         self._said = 0
         """Words of the last interim."""
-        self._began = 0
-        self._utterance = 1
-        self._out: asyncio.Queue[Transcript | None] = asyncio.Queue()
-        self._closed = False
         for line in script:
             self.add(line)
 
     def add(self, line: str) -> None:
         """One more utterance at the end of the script."""
-        if tokens := _tokens(line):
+        if tokens := tokens_of(line):
             self._script.append(tokens)
-
-    async def start(self) -> None:
-        """Nothing to wait for."""
 
     def feed(self, frame: Frame, *, voiced: bool) -> None:
         """Take audio in order; at most one interim comes of it."""
-        if not self._position:
-            self._began = frame.start
-        self._position = frame.start + len(frame.pcm)
+        self._pass(frame)
         if not voiced or self._closed:
             return
         self._voice = (self._voice[0] if self._voice else frame.start, self._position)
@@ -84,30 +70,17 @@ class RecitingSpeechToText:
         due = min(self._voiced // WORD, len(self._script[0]) if self._script else 0)
         if due > self._said:
             self._said = due
-            self._out.put_nowait(self._transcript(self._script[0][:due], final=False))
+            self._say(self._script[0][:due], final=False)
 
     def finish_utterance(self) -> None:
         """Return the whole line where there was voice since the last final, else an empty final."""
         if self._closed:
             return
         line = self._script.popleft() if self._voice and self._script else ()
-        self._out.put_nowait(self._transcript(line, final=True))
+        self._say(line, final=True)
         self._voice, self._voiced, self._said = None, 0, 0
-        self._utterance += 1
-        self._began = self._position
 
-    async def transcripts(self) -> AsyncIterator[Transcript]:
-        """Interims and finals in order; ends after close()."""
-        while (transcript := await self._out.get()) is not None:
-            yield transcript
-
-    async def close(self) -> None:
-        """End the stream after what is already in it."""
-        if not self._closed:
-            self._closed = True
-            self._out.put_nowait(None)
-
-    def _transcript(self, tokens: tuple[str, ...], *, final: bool) -> Transcript:
+    def _say(self, tokens: tuple[str, ...], *, final: bool) -> None:
         """Words share the voice by their length."""
         start, end = self._voice or (self._began, self._began)
         letters = sum(map(len, tokens))
@@ -117,15 +90,4 @@ class RecitingSpeechToText:
             passed += len(token)
             until = start + (end - start) * passed // letters
             words.append(Word(token, CONFIDENCE if final else None, at, until))
-        return Transcript(
-            utterance=self._utterance,
-            final=final,
-            text=" ".join(tokens),
-            words=tuple(words),
-            start=start,
-            end=self._position,
-        )
-
-
-def _tokens(line: str) -> tuple[str, ...]:
-    return tuple(token for written in line.split() if (token := written.strip(_MARKS).lower()))
+        self._put(words, start=start, final=final)
