@@ -10,6 +10,7 @@ import numpy as np
 
 from benchmarks.stubs import MARK, MARK_BASE, PERIOD
 from triage.clips import Clip
+from triage.playout import spread
 from triage.ports import RATE, Pcm, SpokenWord
 
 SHORTEST = 16
@@ -93,7 +94,7 @@ def clips(agent: Pcm, known: Iterable[Clip], *, between: Sequence[Stretch] = ())
             at = _sound_ends(free, at)
             continue
         clip, first = known_clip
-        stretch = Stretch(at - first, _words(clip), clip=clip.id)
+        stretch = Stretch(at - first, clip.words or spread(clip.text, len(clip.pcm)), clip=clip.id)
         done, at = first, at
         while True:
             same = _same(free[at:], clip.pcm[done:])
@@ -112,19 +113,6 @@ def clips(agent: Pcm, known: Iterable[Clip], *, between: Sequence[Stretch] = ())
         stretch.samples = done
         found.append(stretch)
     return found
-
-
-def _words(clip: Clip) -> Sequence[SpokenWord]:
-    if clip.words:
-        return clip.words
-    tokens, length = clip.text.split(), len(clip.pcm)
-    letters = sum(len(token) + 1 for token in tokens)
-    words, before = [], 0
-    for token in tokens:
-        after = before + len(token) + 1
-        words.append(SpokenWord(token, length * before // letters, length * after // letters))
-        before = after
-    return words
 
 
 def _next_sound(pcm: Pcm, at: int) -> int:

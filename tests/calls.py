@@ -34,7 +34,7 @@ from fsm import events as ev
 from fsm.machine import Step
 from fsm.states import Declared, RungKind
 from tests.sounds import places
-from tests.stand_ins import Slow, TwoDangers
+from tests.stand_ins import NotedLine, Slow, TwoDangers
 from triage import clock as clocks
 from triage.call import Engines, Equipment, Finished, LiveCall, new_call_id
 from triage.clips import ClipLibrary
@@ -49,7 +49,6 @@ from triage.handoff.post import Post
 from triage.keeper import Keeper, Summarised
 from triage.lines.impairments import Impairments
 from triage.lines.nurse_phones import NursePhone
-from triage.lines.simulated import SimulatedLine
 from triage.ports import RATE, LanguageModel, Packet, SpeechToText, TextToSpeech, VoiceActivity
 from triage.recorder import StoreAlarm
 from triage.stages.flite_tts import FliteTextToSpeech
@@ -102,6 +101,28 @@ def leaves(at_s: float) -> Utterance:
     return Utterance(cue=Cue.AT, delay_s=at_s, hang_up=True)
 
 
+TO_THE_END = [
+    answers(prompt, line)
+    for prompt, line in {
+        "ask.emergency": "sore_emergency_no",
+        "ask.callback": "sore_number",
+        "ask.callback_ok": "sore_correct",
+        "ask.location": "sore_location",
+        "ask.who": "sore_for_me",
+        "ask.age": "sore_age",
+        "ask.sex": "sore_sex",
+        "ask.pregnant": "sore_pregnant_no",
+        "ask.complaint": "sore_throat_1",
+        "ask.onset": "sore_since",
+        "q.throat_closing": "sore_breathing_no",
+        "q.fever": "sore_temperature_no",
+        "q.worse": "sore_no",
+        "ask.background": "sore_medicines_no",
+        "ask.allergies": "sore_allergies_no",
+        "ask.summary_ok": "sore_correct",
+    }.items()
+]
+"""A sore throat, every question answered."""
 CHEST = "chest_pain_first"
 """Caller line in which the default judge finds danger; `not_breathing` is the graver one."""
 
@@ -113,29 +134,6 @@ def rules() -> Any:
 
 
 # --- the line
-
-
-@dataclass(frozen=True)
-class Asked:
-    """One transfer as the line was asked for it."""
-
-    attempt: int
-    target: str
-    at: int
-    """Position of the line."""
-    code: str
-
-
-class NotedLine(SimulatedLine):
-    """Notes when transfers were asked for."""
-
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        self.asked: list[Asked] = []
-
-    def transfer(self, attempt: int, rung: ev.Rung, *, code: str, timeout_s: float) -> None:
-        self.asked.append(Asked(attempt, rung.target, self.position(), code))
-        super().transfer(attempt, rung, code=code, timeout_s=timeout_s)
 
 
 def rung(

@@ -1,13 +1,17 @@
-"""What stands in for parts of a call: a judge that knows two dangers, and engines that misbehave."""
+"""What stands in for parts of a call: a judge that knows two dangers, engines that misbehave, a line that notes transfers."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from classifiers.assessment import Assessment, Evidence, Known
 from classifiers.levels import Category, Level
+from fsm import events as ev
 from triage.errors import Unavailable
+from triage.lines.simulated import SimulatedLine
 from triage.ports import FixedSentence, ReplyRequest, SpeechChunk, TextDelta, Transcript, Usage
 from triage.stages.scripted_stt import ScriptedSpeechToText
 
@@ -126,3 +130,26 @@ class Deafened(ScriptedSpeechToText):
                     yield transcript
         except TimeoutError:
             raise Unavailable("stt", "crashed") from None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One transfer as the line was asked for it."""
+
+    attempt: int
+    target: str
+    at: int
+    """Position of the line."""
+    code: str
+
+
+class NotedLine(SimulatedLine):
+    """Notes when transfers were asked for."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.asked: list[Asked] = []
+
+    def transfer(self, attempt: int, rung: ev.Rung, *, code: str, timeout_s: float) -> None:
+        self.asked.append(Asked(attempt, rung.target, self.position(), code))
+        super().transfer(attempt, rung, code=code, timeout_s=timeout_s)

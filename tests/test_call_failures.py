@@ -12,9 +12,9 @@ import pytest
 
 from fsm import effects as fx
 from fsm import events as ev
-from tests.calls import CLIPS, Call, NotedLine, Rung, rung, says
+from tests.calls import CLIPS, Call, Rung, rung, says
 from tests.handovers import HELD, OVER_GREETING, SILENT, hang_up_after
-from tests.stand_ins import Dead, Deafened, Hanging
+from tests.stand_ins import Dead, Deafened, Hanging, NotedLine
 from triage.lines.nurse_phones import Behaviour, NursePhone
 from triage.ports import RATE, Frame, LineSignal, Pcm, SignalKind, VoiceWindow
 from triage.stages.silero import SileroVoiceActivity

@@ -9,7 +9,7 @@ import pytest
 from fsm import effects as fx
 from fsm import events as ev
 from fsm.states import Reason, RungKind
-from tests.calls import CHEST, CLIPS, Call, Living, Rung, answers, leaves, rules, rung, says
+from tests.calls import CHEST, CLIPS, TO_THE_END, Call, Living, Rung, answers, leaves, rules, rung, says
 from triage.demo.patient import Cue
 from triage.handoff.desk import FileDesk
 from triage.handoff.post import Post, Undelivered
@@ -109,29 +109,7 @@ def test_the_result_of_a_write_that_was_under_way_goes_into_the_packet() -> None
     """A call-back is being booked when danger is said: the booking ends, detached, and the nurse reads that it did."""
     tools = FakeTools(delay_s={"book_callback": 1.5})
     call = Call(
-        script=[
-            *(
-                answers(prompt, line)
-                for prompt, line in {
-                    "ask.emergency": "sore_emergency_no",
-                    "ask.callback": "sore_number",
-                    "ask.callback_ok": "sore_correct",
-                    "ask.location": "sore_location",
-                    "ask.who": "sore_for_me",
-                    "ask.age": "sore_age",
-                    "ask.sex": "sore_sex",
-                    "ask.pregnant": "sore_pregnant_no",
-                    "ask.complaint": "sore_throat_1",
-                    "ask.onset": "sore_since",
-                    "q.throat_closing": "sore_breathing_no",
-                    "q.fever": "sore_temperature_no",
-                    "q.worse": "sore_no",
-                    "ask.background": "sore_medicines_no",
-                    "ask.allergies": "sore_allergies_no",
-                    "ask.summary_ok": "sore_correct",
-                }.items()
-            )
-        ],
+        script=TO_THE_END,
         tools=tools,
         flite=True,
         judge=rules(),

@@ -9,7 +9,7 @@ import pytest
 
 from fsm import effects as fx
 from fsm import events as ev
-from tests.calls import CLIPS, Call, Living, Rung, answers, leaves, says
+from tests.calls import CLIPS, TO_THE_END, Call, Living, Rung, leaves, says
 from tests.stand_ins import Dead
 from triage.demo.patient import Cue, Utterance
 from triage.errors import Unavailable
@@ -131,27 +131,6 @@ class Breaking(FakeTools):
 
     async def call(self, name: str, arguments: Mapping[str, str]) -> ToolResult:
         raise KeyError("boom")
-
-
-ROUTINE = {
-    "ask.emergency": "sore_emergency_no",
-    "ask.callback": "sore_number",
-    "ask.callback_ok": "sore_correct",
-    "ask.location": "sore_location",
-    "ask.who": "sore_for_me",
-    "ask.age": "sore_age",
-    "ask.sex": "sore_sex",
-    "ask.pregnant": "sore_pregnant_no",
-    "ask.complaint": "sore_throat_1",
-    "ask.onset": "sore_since",
-    "q.throat_closing": "sore_breathing_no",
-    "q.fever": "sore_temperature_no",
-    "q.worse": "sore_no",
-    "ask.background": "sore_medicines_no",
-    "ask.allergies": "sore_allergies_no",
-    "ask.summary_ok": "sore_correct",
-}
-TO_THE_END = [answers(prompt, line) for prompt, line in ROUTINE.items()]
 
 
 def test_a_booking_that_breaks_leads_to_a_nurse_or_says_so_and_claims_nothing() -> None:

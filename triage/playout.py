@@ -127,7 +127,7 @@ class _Playback:
         """Its words with positions; where the voice gave none they are spread over the length by their letters."""
         if self.words:
             return self.words
-        return _spread(self.text, self.length if self.closed else max(self.length, LETTER * len(self.text)))
+        return spread(self.text, self.length if self.closed else max(self.length, LETTER * len(self.text)))
 
     def begins_ns(self, sample: int, delay: int) -> int:
         """When the beginning of a pushed sample is at the caller's ear."""
@@ -139,7 +139,8 @@ class _Playback:
         return self.begins_ns(samples - 1, delay) + SAMPLE_NS
 
 
-def _spread(text: str, length: int) -> list[SpokenWord]:
+def spread(text: str, length: int) -> list[SpokenWord]:
+    """Words whose times nobody knows: each takes its share of so many samples by its letters."""
     tokens = text.split()
     letters = sum(len(token) + 1 for token in tokens)
     words, before = [], 0
@@ -199,7 +200,7 @@ class Playout:
         item = self._find(playback)
         if item is None or item.closed:
             return
-        known = words or _spread(text, len(pcm))
+        known = words or spread(text, len(pcm))
         item.words.extend(SpokenWord(word.text, word.start + item.length, word.end + item.length) for word in known)
         item.text = f"{item.text} {text}".strip()
         item.add(pcm)
