@@ -13,9 +13,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.line.stack import Stack, found_engines
 from triage.config import Settings, load
 from triage.errors import UsageError
 from triage.up import engines, line_files
@@ -39,6 +41,18 @@ QUICK = (
     *("wire", "worker_offers"),
 )
 """Test files that need the packages of the line only: no engine, no phone. `make test` runs them where they can be run."""
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Redis and livekit-server of one test module."""
+    made = Stack(tmp_path_factory.mktemp("line"), found_engines())
+    try:
+        made.start("redis")
+        made.start("server")
+        yield made
+    finally:
+        made.stop()
 
 
 TEST_S = 150.0
@@ -122,7 +136,7 @@ def triage_up(env: Mapping[str, str], *words: str) -> Iterator[tuple["subprocess
         process.stdout.close()
 
 
-def ended(process: "subprocess.Popen[str]") -> None:
+def ended(process: "subprocess.Popen[Any]") -> None:
     """Ctrl-C; a second one for those who still talk. What does not end by that either is killed, and fails."""
     for limit_s in (DOWN_WITHIN_S, HURRIED_WITHIN_S):
         if process.poll() is None:
@@ -130,7 +144,10 @@ def ended(process: "subprocess.Popen[str]") -> None:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(limit_s)
     if process.poll() is None:
-        process.kill()
+        import psutil
+
+        for program in (*psutil.Process(process.pid).children(recursive=True), process):
+            program.kill()  # they would outlive their supervisor
         process.wait(10)
         pytest.fail("the line did not end and was killed")
 

@@ -10,12 +10,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO, cast
 
 import psutil
 import pytest
 from rich.console import Console
 
 from tests.line.conftest import DOWN_WITHIN_S, variables
+from tests.line.conftest import ended as ended_by_hand
 from tests.line.test_supervisor import WAITS, line, nothing, program, supervise  # noqa: F401 `line` is a fixture
 from triage import cli_line
 from triage.up import engines, supervisor
@@ -63,7 +65,7 @@ async def ended(made: Supervisor, line: Line, said: Gone, when_up: Callable[[], 
 
     loop.call_soon(up)
     async with asyncio.timeout(10):
-        await cli_line._run(Console(file=cli_line.Screen(said), width=200), made, line, "sip:x")
+        await cli_line._run(Console(file=cast("IO[str]", cli_line.Screen(said)), width=200), made, line, "sip:x")
     return loop.time() - began[0]
 
 
@@ -146,7 +148,7 @@ async def test_a_line_outlives_its_screen(line: Line, said: Gone) -> None:  # no
         line,
         (program(WAITS),),
         after_engines=nothing,
-        say=lambda words: Console(file=cli_line.Screen(said)).print(words),
+        say=lambda words: Console(file=cast("IO[str]", cli_line.Screen(said))).print(words),
     )
     loop, restarts = asyncio.get_running_loop(), []
 
@@ -182,8 +184,7 @@ def in_a_terminal(installed: engines.Engines, tmp_path: Path) -> Iterator[tuple[
     try:
         yield process, ours
     finally:
-        process.kill()
-        process.wait()
+        ended_by_hand(process)
 
 
 _UP = "import sys; os.execv(sys.executable, [sys.executable, '-m', 'triage', 'up', '--engines'])"
