@@ -359,8 +359,11 @@ class Runtime:
                     raise self._broken
                 for task in (*work, *self._last_tasks):
                     task.cancel()
-        except Exception:
-            self._let_nurses_go()
+        except BaseException as error:
+            while not self._later.empty():
+                self._keep_promise(self._later.get_nowait()[1])
+            if isinstance(error, Exception):
+                self._let_nurses_go()
             raise
         finally:
             for name in tuple(self._timers):
@@ -383,8 +386,18 @@ class Runtime:
     async def _carry_out_later(self) -> None:
         while True:
             receipt, effect = await self._later.get()
-            if not receipt.done():
-                await self._durable(receipt)
+            try:
+                if not receipt.done():
+                    await self._durable(receipt)
+            except asyncio.CancelledError:
+                self._keep_promise(effect)
+                raise
+            self._carry_out(effect)
+            self._later.task_done()
+
+    def _keep_promise(self, effect: fx.Effect) -> None:
+        """The call breaks off: a call-back that was ordered and still waits for the record is opened now."""
+        if isinstance(effect, fx.OpenCallback):
             self._carry_out(effect)
 
     async def _durable(self, receipt: Receipt) -> None:
@@ -433,6 +446,7 @@ class Runtime:
             return
         self._closing = True
         try:
+            await self._later.join()  # what the last words ordered stands behind `Seal`, and belongs into the record
             await self._seal(self.call)
         finally:
             self._sealed.set()
