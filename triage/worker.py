@@ -83,6 +83,8 @@ FAILED_PAUSE_S = 2.0
 """A process that could not be made ready keeps its place for this long, s."""
 FAILURES = 3
 """So many processes in a row that could not be made ready: we are not well."""
+ENDING = (signal.SIGTERM, signal.SIGINT)
+"""Tell the worker to end; nobody else of ours hears them."""
 HAND_OVER = signal.SIGUSR2
 """Tells a call's process to bring its caller to a nurse."""
 CUT_AFTER_S = 12.0
@@ -126,8 +128,21 @@ def work(settings: Settings, env: dict[str, str]) -> int:
     asyncio.run(_greeted_by_server(line))
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOADED))
-    multiprocessing.forkserver.ensure_running()
+    _forking()
     return asyncio.run(_serve(settings, line))
+
+
+def _forking(_: Any = None) -> None:
+    """The process that forks the others is there, again where it died. Deaf to what is sent to our whole group.
+
+    Its end would end every call, and so would a signal that a call's process takes for its own.
+    """
+    heard = {number: signal.signal(number, signal.SIG_IGN) for number in ENDING}
+    try:
+        multiprocessing.forkserver.ensure_running()
+    finally:
+        for number, before in heard.items():
+            signal.signal(number, before)
 
 
 def _checked(settings: Settings) -> None:
@@ -190,7 +205,7 @@ async def _serve(settings: Settings, line: Line) -> int:
             _at_once()
         ending.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in ENDING:
         loop.add_signal_handler(number, asked)
     log.info("worker: %s at %s, %s; %s", settings.line_agent, line.url, settings.profile, admission.headroom(0))
     try:
@@ -232,7 +247,11 @@ def _rescues(server: AgentServer, settings: Settings, line: Line, group: asyncio
         if info is not None and process.status is JobStatus.FAILED:
             rescues.died(info.job.room.name, rescuing=info.job.metadata == RESCUE)
 
-    server.on("worker_started", lambda: server._proc_pool.on("process_closed", process_closed))
+    def started() -> None:
+        server._proc_pool.on("process_closed", process_closed)
+        server._proc_pool.on("process_created", _forking)
+
+    server.on("worker_started", started)
     server.on("worker_registered", lambda *_: rescues.taken_on())
     return rescues
 
@@ -431,7 +450,8 @@ def prewarm(settings: Settings, process: JobProcess) -> None:
         TriageError: it cannot be loaded (any more). The worker tries again, with the next process.
     """
     taken_s = stopwatch()
-    signal.signal(HAND_OVER, signal.SIG_IGN)  # until there is a caller to hand over
+    for number in (*ENDING, HAND_OVER):  # the worker tells us; the last one once there is a caller to hand over
+        signal.signal(number, signal.SIG_IGN)
     privacy.install()
     try:
         process.userdata[READY] = _loaded(settings)

@@ -220,6 +220,22 @@ def test_a_signal_ends_it_at_once_when_nobody_calls_and_leaves_nobody(standing: 
     assert "worker: ended" in up.said() and "Traceback" not in up.said()
 
 
+def test_what_is_sent_to_its_whole_group_ends_nothing_but_itself(standing: Standing, tmp_path: Path) -> None:
+    """Ctrl-C, `systemctl stop`: its processes carry calls, and wait for what their worker says."""
+    with running(standing, tmp_path / "log") as up:
+        up.ready()
+        _itself, *others = up.everybody()
+        assert len(others) >= 3, "the process that forks, a call's, and who listens in it"
+        for process in others:
+            assert {signal.SIGTERM, signal.SIGINT} <= ignored(process), process.cmdline()
+
+
+def ignored(process: psutil.Process) -> set[int]:
+    """Signals that this process does not hear."""
+    (mask,) = re.findall(r"^SigIgn:\s+([0-9a-f]+)$", Path(f"/proc/{process.pid}/status").read_text(), re.MULTILINE)
+    return {number for number in range(1, 65) if int(mask, 16) >> (number - 1) & 1}
+
+
 def test_a_second_signal_does_not_wait(standing: Standing, tmp_path: Path) -> None:
     with running(standing, tmp_path / "log") as up:
         up.until(lambda: "worker: triage at" in up.said())
@@ -255,6 +271,7 @@ def test_a_participant_of_the_bench_is_not_answered_in_earnest(standing: Standin
         "TRIAGE_PROFILE": "staging",
         "TRIAGE_KEEP_AUDIO": "false",
         "TRIAGE_LINE_SIP": "livekit-sip",
+        "TRIAGE_LINE_PACKET_FILTER": "true",
         "TRIAGE_NURSE_DIRECTORY": str(tmp_path / "nurses.toml"),
     }
     with running(standing, tmp_path / "log", **env) as up:
