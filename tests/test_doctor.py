@@ -78,11 +78,23 @@ def test_a_broken_nurse_directory_is_found(tmp_path: Path) -> None:
 
 def test_every_demo_only_stage_stops_a_production_start(settings: Settings) -> None:
     obstacles = doctor.production_obstacles(settings)
-    for stage in doctor.stages(settings):
+    for stage in doctor.stages(settings, telephone=True):
         named = any(obstacle.startswith(f"{stage.port}:") for obstacle in obstacles)
         assert named is not stage.production
     assert any("nurse_directory" in obstacle for obstacle in obstacles)
     assert any("keep_audio" in obstacle for obstacle in obstacles)
+
+
+def test_in_production_the_line_is_livekits_and_only_the_bench_stands_in_its_way(tmp_path: Path) -> None:
+    """The worker starts, or refuses to, by these obstacles: what it says must be true of its own line."""
+    bench, livekit = (load(env={"TRIAGE_LINE_SIP": sip}, data=tmp_path) for sip in ("sip-bench", "livekit-sip"))
+    assert doctor.production_obstacles(bench)[0] == (
+        "line: LiveKit with sip-bench is for development and drills (setting line_sip: livekit-sip)"
+    )
+    refused = doctor.production_obstacles(livekit)
+    assert refused[0].startswith("speech to text: pocketsphinx")
+    assert not any("line:" in obstacle or "simulated" in obstacle for obstacle in refused)
+    assert doctor.stages(livekit)[0].engine == "simulated", "of the demo, as before"
 
 
 def test_what_is_set_is_no_obstacle(tmp_path: Path) -> None:

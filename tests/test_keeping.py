@@ -26,6 +26,8 @@ from triage.demo.patient import Cue
 from triage.handoff.shelf import Shelf
 from triage.lines.nurse_phones import Behaviour, NursePhone
 
+pytestmark = pytest.mark.realtime
+
 SILENT = {"nurse": NursePhone(Behaviour.SILENT)}
 WITHIN_S = 15.0
 

@@ -23,6 +23,7 @@ def test_the_first_visit_is_the_first_and_the_next_is_not(tmp_path: Path) -> Non
     assert [rooms.enter(ROOM).visit, rooms.enter("call_+15550100_other").visit] == [Visit.AGAIN, Visit.FIRST]
 
 
+@pytest.mark.realtime
 def test_a_room_with_a_living_process_is_taken_and_a_killed_one_frees_it(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", HOLDS, str(tmp_path), ROOM], stdin=subprocess.PIPE, stdout=subprocess.PIPE

@@ -75,11 +75,13 @@ def examine(settings: Settings) -> list[Finding]:
     ]
 
 
-def stages(settings: Settings) -> list[Stage]:
-    """The engines these settings choose."""
+def stages(settings: Settings, *, telephone: bool = False) -> list[Stage]:
+    """The engines these settings choose: for the demo, or for calls by `telephone`, the only ones that production has."""
     demo_only = "serves demos and tests only: useless on telephone audio and real voices"
     return [
-        Stage("line", "simulated", True, False, "the LiveKit line needs the extra `worker`"),
+        _telephone_line(settings)
+        if telephone
+        else Stage("line", "simulated", True, False, "of the demo; telephones ring a LiveKit line (extra `worker`)"),
         Stage("voice activity", "silero", True, True),
         Stage("speech to text", settings.stt, True, False, demo_only),
         Stage("language model", settings.llm, True, True, "the scripted interviewer: fixed wording"),
@@ -90,6 +92,17 @@ def stages(settings: Settings) -> list[Stage]:
     ]
 
 
+def _telephone_line(settings: Settings) -> Stage:
+    fit = settings.line_sip == "livekit-sip"
+    return Stage(
+        "line",
+        f"LiveKit with {settings.line_sip}",
+        True,
+        fit,
+        "" if fit else "is for development and drills (setting line_sip: livekit-sip)",
+    )
+
+
 def missing_settings(settings: Settings) -> list[str]:
     """Settings without a default that a production start needs."""
     return [] if settings.nurse_directory else ["nurse_directory: who is called, in which order"]
@@ -98,7 +111,9 @@ def missing_settings(settings: Settings) -> list[str]:
 def production_obstacles(settings: Settings) -> list[str]:
     """Everything for which a production start would be refused, one line each."""
     obstacles = [
-        f"{stage.port}: {stage.engine} {stage.remark}".strip() for stage in stages(settings) if not stage.production
+        f"{stage.port}: {stage.engine} {stage.remark}".strip()
+        for stage in stages(settings, telephone=True)
+        if not stage.production
     ]
     obstacles += [f"setting {line}" for line in missing_settings(settings)]
     if settings.keep_audio:

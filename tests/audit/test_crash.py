@@ -14,6 +14,8 @@ from audit.store import SqliteStore
 from tests.audit.forge import WALL
 from tests.audit.stores import CALLS
 
+pytestmark = pytest.mark.realtime
+
 CHILD = """
 import sys
 from pathlib import Path

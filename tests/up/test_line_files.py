@@ -108,6 +108,8 @@ def read_yaml(text: str) -> dict[str, str]:
         ("agents.enable_user_data_recording", "false"),
         ("agents.enable_user_data_redaction", "true"),
         ("agents.target_load", "1.0"),
+        ("logging.level", "warn"),
+        ("logging.pion_level", "error"),
     ],
 )
 def test_livekit_server_is_told_what_its_defaults_would_give_away(path: str, value: str, tmp_path: Path) -> None:
@@ -136,6 +138,11 @@ def test_settings_reach_livekits_own_sip_service(tmp_path: Path) -> None:
 def test_redis_keeps_nothing_on_disk_and_asks_for_a_password(tmp_path: Path) -> None:
     text = line_files.redis_conf(line_files.prepare(settings(tmp_path)))
     assert 'save ""' in text and "appendonly no" in text and "\nrequirepass " in text
+
+
+def test_redis_speaks_from_warnings_on_and_to_its_supervisor_alone(tmp_path: Path) -> None:
+    lines = line_files.redis_conf(line_files.prepare(settings(tmp_path))).splitlines()
+    assert "loglevel warning" in lines and 'logfile ""' in lines
 
 
 # --- ports

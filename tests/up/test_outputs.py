@@ -85,6 +85,7 @@ async def test_everything_is_in_the_log_when_it_has_been_written_down(tmp_path: 
     assert (tmp_path / "log").read_text().splitlines() == ["from=[caller]", "[secret]", "[secret]", "last words"]
 
 
+@pytest.mark.realtime
 async def test_a_scribe_that_is_killed_is_followed_by_another_and_the_program_goes_on(tmp_path: Path) -> None:
     said: list[str] = []
     async with speaker(tmp_path / "log", said) as program:
