@@ -249,7 +249,7 @@ class Telephony:
         room: Any = rtc.Room()
         await room.connect(self.stack.line.url, token.to_jwt(), rtc.RoomOptions(auto_subscribe=auto_subscribe))
         async with asyncio.timeout(WAIT_S):
-            while not (sip := [p for p in room.remote_participants.values() if p.kind == 3]):  # noqa: ASYNC110
+            while not (sip := [p for p in room.remote_participants.values() if p.kind == 3]):  # noqa: ASYNC110 the SDK tells of them one by one
                 await asyncio.sleep(0.01)
         signalling = ServerSignalling(
             self.stack.line.api_url, access.api_key, access.api_secret, room_name, "", "none", ANSWERED

@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -77,14 +76,3 @@ def found_engines() -> engines.Engines:
         return engines.find(dict(os.environ))
     except UsageError as error:
         pytest.skip(str(error))
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    made = Stack(tmp_path_factory.mktemp("line"), found_engines())
-    try:
-        made.start("redis")
-        made.start("server")
-        yield made
-    finally:
-        made.stop()

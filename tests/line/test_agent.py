@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -21,8 +22,6 @@ from triage.bench.sip.ports import (
     TransferPending,
 )
 from triage.bench.sip.wire import SipRequest, SipResponse, parse
-
-Made = Callable[..., bytes]
 
 
 class Handset(asyncio.DatagramProtocol):
@@ -120,7 +119,10 @@ async def test_outside_of_a_call(method: str, status: int) -> None:
 
 async def test_invites_that_are_refused() -> None:
     async with agent(max_calls=1) as running, handset(running) as phone:
-        asked: Made = lambda *headers, **parts: request("INVITE", *headers, port=phone.port, **parts)  # noqa: E731
+
+        def asked(*headers: str, **parts: Any) -> bytes:
+            return request("INVITE", *headers, port=phone.port, **parts)
+
         assert await phone.ask(asked(branch="z9hG4bKa", body=SDP)) == 480
         desk = Answering(running)
         assert await phone.ask(asked(branch="z9hG4bKb")) == 488
@@ -245,7 +247,10 @@ async def test_notifies_about_another_refer_or_without_a_status_decide_nothing()
         transfer = here.call.refer("sip:nurses@127.0.0.1:5090", timeout_s=5)
         refer = await phone.hear()
         ok = "SIP/2.0 200 OK"
-        told = lambda event, body: here.made("NOTIFY", f"Event: {event}", body=body)  # noqa: E731
+
+        def told(event: str, body: str) -> bytes:
+            return here.made("NOTIFY", f"Event: {event}", body=body)
+
         assert await phone.ask(told("refer;id=99999", ok)) == 200
         assert await phone.ask(told("presence", ok)) == 481
         assert await phone.ask(told("refer", "nothing")) == 400

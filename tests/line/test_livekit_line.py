@@ -16,7 +16,7 @@ pytest.importorskip("livekit", reason="the telephone line's packages are not her
 from fsm.states import RungKind
 from tests.line import rooms as line_rooms
 from tests.line.livekit_calls import CALLER, Telephony, amplitude, telephony
-from tests.line.stack import Stack, found_engines, stack  # noqa: F401 a fixture
+from tests.line.stack import Stack, found_engines
 from triage.bench.phones import sipp
 from triage.bench.sip.ports import EndReason
 from triage.lines.livekit.headers import PACKET_HEADER, caller_number
@@ -32,7 +32,7 @@ WHISPER = (8000 * np.sin(2 * np.pi * AGENT_HZ * np.arange(RATE) / RATE)).astype(
 
 
 @pytest.fixture
-async def world(stack: Stack) -> AsyncIterator[Telephony]:  # noqa: F811
+async def world(stack: Stack) -> AsyncIterator[Telephony]:
     async with telephony(stack) as made:
         yield made
 
@@ -324,7 +324,7 @@ class TestRefer:
 class TestServer:
     """livekit-server's answers."""
 
-    async def test_a_wrong_key_is_told_as_such(self, stack: Stack) -> None:  # noqa: F811
+    async def test_a_wrong_key_is_told_as_such(self, stack: Stack) -> None:
         asked = ServerSignalling(stack.line.api_url, "no-such-key", "x" * 32, "room", "")
         try:
             for request in (
@@ -339,7 +339,7 @@ class TestServer:
         finally:
             await asked.close()
 
-    async def test_no_server_and_no_sip_service_are_unknown_outcomes(self, stack: Stack) -> None:  # noqa: F811
+    async def test_no_server_and_no_sip_service_are_unknown_outcomes(self, stack: Stack) -> None:
         access = stack.line.access
         gone = ServerSignalling("http://127.0.0.1:9", access.api_key, access.api_secret, "room", "")
         here = ServerSignalling(

@@ -22,7 +22,7 @@ from livekit import api
 
 from tests.line import rooms as line_rooms
 from tests.line.rooms import ANSWERED, FOREIGN, UNANSWERED, UNKNOWN, RoomAgent, agent_in_next_room
-from tests.line.stack import Stack, free_ports, stack  # noqa: F401 a fixture
+from tests.line.stack import Stack, free_ports
 from tests.line.telephony import AGENT_TONE, CALLER_TONE, NURSE_TONE, baresip, heard_s, recording, tone
 from triage.bench.media.codecs import encoder
 from triage.bench.phones import baresip as phones
@@ -99,7 +99,7 @@ class Line:
 
 
 @pytest.fixture(params=PROVIDERS)
-async def line(request: pytest.FixtureRequest, stack: Stack, tmp_path: Path) -> AsyncIterator[Line]:  # noqa: F811
+async def line(request: pytest.FixtureRequest, stack: Stack, tmp_path: Path) -> AsyncIterator[Line]:
     lk = line_rooms.client(stack)
     try:
         if not (await lk.sip.list_dispatch_rule(api.ListSIPDispatchRuleRequest())).items:

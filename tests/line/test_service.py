@@ -17,7 +17,7 @@ from livekit import api
 from tests.line import rooms as line_rooms
 from tests.line.fake_phones import CALLER, FakeAgent, FakeCall, FakeTransfer
 from tests.line.rooms import ANSWERED, UNKNOWN, RoomAgent, agent_in_next_room
-from tests.line.stack import Stack, found_engines, stack  # noqa: F401 a fixture
+from tests.line.stack import Stack, found_engines
 from triage.bench.faults import Faults
 from triage.bench.legs import FIRST_PACKET_S, MOST_DROPPED
 from triage.bench.mark import MARK, is_marked
@@ -99,7 +99,7 @@ async def world_on(engines: Stack, faults: Faults | None = None) -> AsyncIterato
 
 
 @pytest.fixture
-async def world(stack: Stack) -> AsyncIterator[World]:  # noqa: F811
+async def world(stack: Stack) -> AsyncIterator[World]:
     async with world_on(stack) as made:
         yield made
 
@@ -305,7 +305,7 @@ async def test_a_call_that_is_gone_is_not_found(world: World) -> None:
         assert caught.value.code == "not_found"
 
 
-async def test_nobody_at_the_seam_is_unavailable_after_a_second(stack: Stack) -> None:  # noqa: F811
+async def test_nobody_at_the_seam_is_unavailable_after_a_second(stack: Stack) -> None:
     lk = line_rooms.client(stack)
     try:
         with pytest.raises(api.ServerError) as caught:
@@ -385,7 +385,7 @@ async def test_a_dialled_leg_is_transferred_like_the_other(world: World) -> None
 # --- faults
 
 
-async def test_held_on_202_neither_side_hears_the_other_until_it_has_failed(stack: Stack) -> None:  # noqa: F811
+async def test_held_on_202_neither_side_hears_the_other_until_it_has_failed(stack: Stack) -> None:
     async with world_on(stack, Faults(hold_on_202=True)) as world, world.call() as (call, agent, identity):
         await agent.until(lambda: len(call.sent) > 5)
         call.on_refer = after(1.0, Done(TransferOutcome.FAILED, 486, "Busy Here"))
@@ -399,7 +399,7 @@ async def test_held_on_202_neither_side_hears_the_other_until_it_has_failed(stac
         await agent.until(lambda: len(call.sent) > 5)
 
 
-async def test_a_late_answer_is_too_late_for_the_client(stack: Stack) -> None:  # noqa: F811
+async def test_a_late_answer_is_too_late_for_the_client(stack: Stack) -> None:
     async with world_on(stack, Faults(late_answer_s=3.0)) as world, world.call() as (call, agent, identity):
         call.on_refer = after(0.1, OK)
         with pytest.raises(api.ServerError) as caught:
@@ -411,7 +411,7 @@ async def test_a_late_answer_is_too_late_for_the_client(stack: Stack) -> None:  
 # --- the engines go away
 
 
-async def test_without_redis_it_does_not_start(stack: Stack, tmp_path: Path) -> None:  # noqa: F811
+async def test_without_redis_it_does_not_start(stack: Stack, tmp_path: Path) -> None:
     world = World(Stack(tmp_path, found_engines()))  # engines that were never started
     with pytest.raises(Unavailable):
         async with world.bench:

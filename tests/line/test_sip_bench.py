@@ -14,7 +14,7 @@ pytest.importorskip("livekit", reason="the telephone line's packages are not her
 
 from tests.line import rooms as line_rooms
 from tests.line.rooms import agent_in_next_room
-from tests.line.stack import Stack, found_engines, stack  # noqa: F401 a fixture
+from tests.line.stack import Stack, found_engines
 from tests.line.telephony import sipp_caller
 from triage.bench import sip_bench
 from triage.bench.phones import sipp
@@ -31,6 +31,7 @@ PRODUCTION = {
     "TRIAGE_KEEP_AUDIO": "false",
     "TRIAGE_NURSE_DIRECTORY": "nurses.toml",
 }
+REAL = {"TRIAGE_LINE_SIP": "livekit-sip", "TRIAGE_LINE_PACKET_FILTER": "true"}
 
 
 def files_of(engines: Stack, data: Path) -> None:
@@ -85,7 +86,7 @@ class Process:
             self._process.kill()
 
 
-async def test_it_says_what_it_is_takes_calls_and_ends_when_they_have_ended(stack: Stack, tmp_path: Path) -> None:  # noqa: F811
+async def test_it_says_what_it_is_takes_calls_and_ends_when_they_have_ended(stack: Stack, tmp_path: Path) -> None:
     files_of(stack, tmp_path)
     lk = line_rooms.client(stack)
     await line_rooms.provision(lk)
@@ -111,7 +112,7 @@ async def test_it_says_what_it_is_takes_calls_and_ends_when_they_have_ended(stac
         await lk.aclose()
 
 
-async def test_a_second_sigterm_ends_the_calls_at_once(stack: Stack, tmp_path: Path) -> None:  # noqa: F811
+async def test_a_second_sigterm_ends_the_calls_at_once(stack: Stack, tmp_path: Path) -> None:
     files_of(stack, tmp_path)
     lk = line_rooms.client(stack)
     bench = Process(tmp_path)
@@ -136,7 +137,7 @@ async def test_a_second_sigterm_ends_the_calls_at_once(stack: Stack, tmp_path: P
 @pytest.mark.parametrize(
     ("options", "settings", "said"),
     [
-        ((), {**PRODUCTION, "TRIAGE_LINE_SIP": "livekit-sip"}, "sip-bench does not run under the profile production"),
+        ((), {**PRODUCTION, **REAL}, "sip-bench does not run under the profile production"),
         ((), PRODUCTION, "line_sip"),
         (("--no-notify", "--notify200-after-timeout"), {}, "not both"),
         (("--late-answer", "999"), {}, "0 to 120 s"),
@@ -145,7 +146,7 @@ async def test_a_second_sigterm_ends_the_calls_at_once(stack: Stack, tmp_path: P
     ids=["production", "production with the bench", "contradicting faults", "too late", "nurses elsewhere"],
 )
 async def test_what_cannot_be_is_one_line(
-    stack: Stack,  # noqa: F811
+    stack: Stack,
     tmp_path: Path,
     options: tuple[str, ...],
     settings: dict[str, str],
