@@ -102,12 +102,41 @@ def test_production_refuses_the_bench(nowhere: Path) -> None:
     nearly = {"TRIAGE_PROFILE": "production", "TRIAGE_KEEP_AUDIO": "false", "TRIAGE_NURSE_DIRECTORY": "nurses.toml"}
     with pytest.raises(SettingError, match="line_sip"):
         load(env=nearly)
-    assert load(env={**nearly, "TRIAGE_LINE_SIP": "livekit-sip"}).profile == "production"
+
+
+@pytest.mark.parametrize("profile", ["staging", "production"])
+def test_in_earnest_the_operator_says_that_a_packet_filter_keeps_strangers_out(profile: str, nowhere: Path) -> None:
+    """livekit-server also believes what From says; only the network knows where a packet comes from."""
+    nearly = {
+        "TRIAGE_PROFILE": profile,
+        "TRIAGE_KEEP_AUDIO": "false",
+        "TRIAGE_NURSE_DIRECTORY": "nurses.toml",
+        "TRIAGE_LINE_SIP": "livekit-sip",
+    }
+    with pytest.raises(SettingError, match=r"setting line_packet_filter .*line_carrier_addresses"):
+        load(env=nearly)
+    assert load(env={**nearly, "TRIAGE_LINE_PACKET_FILTER": "true"}).profile == profile
+
+
+@pytest.mark.parametrize(
+    ("given", "network"),
+    [
+        ("198.51.100.7", "198.51.100.7/32"),
+        ("192.0.2.0/28", "192.0.2.0/28"),
+        ("192.0.2.9/28", "192.0.2.0/28"),
+        ("192.0.2.0/255.255.255.240", "192.0.2.0/28"),
+        ("2001:DB8::7", "2001:db8::7/128"),
+    ],
+)
+def test_carriers_addresses_are_networks_in_the_one_notation_that_the_server_reads(
+    given: str, network: str, nowhere: Path
+) -> None:
+    assert load(env={"TRIAGE_LINE_CARRIER_ADDRESSES": given}).line_carrier_addresses == (network,)
 
 
 def test_carriers_in_the_environment_are_separated_by_commas(nowhere: Path) -> None:
     carriers = load(env={"TRIAGE_LINE_CARRIER_ADDRESSES": "192.0.2.0/28, 198.51.100.7"}).line_carrier_addresses
-    assert carriers == ("192.0.2.0/28", "198.51.100.7")
+    assert carriers == ("192.0.2.0/28", "198.51.100.7/32")
 
 
 @pytest.mark.parametrize(
@@ -115,6 +144,8 @@ def test_carriers_in_the_environment_are_separated_by_commas(nowhere: Path) -> N
     [
         ({"TRIAGE_LINE_CARRIER_ADDRESSES": "carrier.example"}, "line_carrier_addresses"),
         ({"TRIAGE_LINE_CARRIER_ADDRESSES": ""}, "line_carrier_addresses"),
+        ({"TRIAGE_LINE_CARRIER_ADDRESSES": "0.0.0.0/0"}, "line_carrier_addresses"),
+        ({"TRIAGE_LINE_CARRIER_ADDRESSES": "fe80::1%lo"}, "line_carrier_addresses"),
         ({"TRIAGE_LINE_MEDIA_TIMEOUT_S": "15"}, "line_media_timeout_s"),
         ({"TRIAGE_LINE_SERVER_PORT": "6390"}, "line_server_port"),
         ({"TRIAGE_LINE_RTP_FIRST_PORT": "65000", "TRIAGE_LINE_RTP_PORTS": "2000"}, "line_rtp_ports"),

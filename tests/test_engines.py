@@ -49,6 +49,7 @@ def test_in_earnest_nobody_makes_keys(tmp_path: Path, profile: str) -> None:
         profile=profile,
         keep_audio="false",
         line_sip="livekit-sip",
+        line_packet_filter="true",
         nurse_directory=str(tmp_path / "nurses.toml"),
     )
     with pytest.raises(StorageError, match="key"):

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from fsm.states import TimerName
@@ -163,6 +163,8 @@ class Settings(BaseModel):
     """Number that callers ring, as the carrier sends it, with its plus sign."""
     line_carrier_addresses: Words = Field(default=("127.0.0.1/32",), min_length=1)
     """Addresses or networks that may send us calls. An INVITE from elsewhere starts nothing."""
+    line_packet_filter: bool = False
+    """Say true when only `line_carrier_addresses` can reach the SIP port. Staging and production start with nothing less."""
     line_nurse_address: str = Field(default="127.0.0.1:5090", pattern=r"^[A-Za-z0-9.-]+:[0-9]{1,5}$")
     """Host and port of the nurse queue's SIP service."""
     line_agent: str = Field(default="triage", pattern=r"^[a-z][a-z0-9-]{0,31}$")
@@ -209,10 +211,16 @@ class Settings(BaseModel):
     @classmethod
     def _numbers_of_the_region(cls, given: Any) -> Any:
         if not isinstance(given, dict):
-            return given
+            return tuple(_network(text) for text in given)
         region = NUMBERS.get(str(given.get("region", "us")), NUMBERS["us"])
         names = ("emergency_number", "crisis_number", "poison_number")
         return {**given, **{n: given.get(n) or number for n, number in zip(names, region, strict=True)}}
+
+    @field_validator("line_carrier_addresses")
+    @classmethod
+    def _in_cidr(cls, given: Words) -> Words:
+        """The one notation that livekit-server reads as networks, and which no host in a From header has."""
+        return tuple(_network(text) for text in given)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -245,8 +253,6 @@ class Settings(BaseModel):
         refuse_unless(
             self.stretch_s < self.turn_cut_s, "stretch_s", "exceeds turn_cut_s: a long turn would be cut unjudged"
         )
-        for network in self.line_carrier_addresses:
-            refuse_unless(_is_network(network), "line_carrier_addresses", f"{network} is no address and no network")
         refuse_unless(
             self.line_rtp_first_port + self.line_rtp_ports <= 65536, "line_rtp_ports", "reaches past port 65535"
         )
@@ -270,6 +276,12 @@ class Settings(BaseModel):
                 self.nurse_directory is not None, "nurse_directory", f"is missing, and {self.profile} needs one"
             )
             refuse_unless(self.line_sip != "sip-bench", "line_sip", "sip-bench is no product: set it to livekit-sip")
+            refuse_unless(
+                self.line_packet_filter,
+                "line_packet_filter",
+                "is false: a From header that names one of line_carrier_addresses gets in from anywhere; "
+                "have a packet filter let only those reach the SIP port, then say so",
+            )
         return self
 
     def allowance_ms(self, line: str) -> int:
@@ -281,12 +293,16 @@ class Settings(BaseModel):
         }[line]
 
 
-def _is_network(text: str) -> bool:
+def _network(text: str) -> str:
     try:
-        ipaddress.ip_network(text, strict=False)
+        network = ipaddress.ip_network(text, strict=False)
     except ValueError:
-        return False
-    return True
+        network = None
+    if network is None or "%" in text:
+        raise PydanticCustomError("network", "{text} is no address and no network", {"text": text})
+    if network.prefixlen == 0:
+        raise PydanticCustomError("network", "{text} lets in everybody; name the carrier's own", {"text": text})
+    return str(network)
 
 
 def default_data_dir(env: Mapping[str, str]) -> Path:

@@ -25,6 +25,7 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Make:
         env = {"stt": "scripted", "stt_script": str(folder / "script.txt"), "tts": "clips", "profile": "bench", **given}
         if env["profile"] in answering.IN_EARNEST:
             env |= {"keep_audio": "false", "line_sip": "livekit-sip", "nurse_directory": str(folder / "nurses.toml")}
+            env["line_packet_filter"] = "true"
         settings = load(env={f"TRIAGE_{name.upper()}": value for name, value in env.items()}, data=folder)
         AuditFolder(folder).keyring().ensure()
         loaded = engines.load(settings, writer="test", inline=True)
