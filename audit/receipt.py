@@ -6,8 +6,10 @@ neither (`lost` until a later try succeeds). It never goes back.
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
+from audit.entries import Entry
 from audit.errors import NotDurable
 
 _LOCK = threading.Lock()
@@ -81,3 +83,31 @@ class Receipt:
                 callback(self)
             except Exception:  # somebody else's trouble must not take the writer's thread down
                 continue
+
+
+@dataclass(slots=True, eq=False)
+class Waiting:
+    """Rows in a writer's queue, and the receipt that their owner holds."""
+
+    entries: Sequence[Entry]
+    receipt: Receipt
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """What a store is writing in one transaction."""
+
+    items: list[Waiting]
+    ticks: int = 0
+    """Of the watcher, since it is in flight."""
+    taken_over: bool = False
+    """The journal has it, or is writing it."""
+    entries: list[Entry] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.entries = [entry for item in self.items for entry in item.entries]
+
+    @property
+    def late(self) -> bool:
+        """Whether the journal should take it over."""
+        return self.ticks >= 2 and not self.taken_over

@@ -1,7 +1,7 @@
 """The group-commit writer: many calls in, one thread to the store, receipts out.
 
 Rules, in one place:
- 1. `submit` only queues. Sealing happened before, in the caller's thread.
+ 1. `submit` only queues, under a lock that nobody holds while a disk works. Sealing came before, in the caller's thread.
  2. The store thread takes what waits, up to MAX_BATCH, commits it in one transaction, then settles the receipts.
  3. A watcher looks at the batch in flight. When it is late (`spool_after_s`), the journal takes a copy of it and of
     everything that comes after, and settles the receipts from there.
@@ -10,19 +10,23 @@ Rules, in one place:
  5. The store thread then joins the journal to the store, again and again, until the journal is empty. Only then does
     new work go to the store directly again. Rows are safe to write twice, so an answer that came late does no harm.
  6. When the journal fails too, rows stay in memory, their receipts fail, and both are tried again.
+
+Locks, always taken in this order: `_opening` (numbers in the order of the queue), `_disk` (the journal, and what memory
+holds for it), `_lock` (the queue; memory only, for microseconds). What goes to the journal is taken from the queue while
+`_disk` is held, so it lies there in order; and direct writing is taken up again only under `_disk`, with nothing left.
 """
 
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from audit.chain import SegmentWriter, summary_job
 from audit.entries import Entry
 from audit.errors import SegmentFinished, StoreFailed
 from audit.journal import Journal
-from audit.receipt import Receipt
+from audit.numbers import BLOCK_SIZE, Numbers
+from audit.receipt import Batch, Receipt, Waiting
 from audit.records import Purpose
 from audit.spool import refuse_pending
 from audit.store import ChainState, Store
@@ -30,27 +34,6 @@ from audit.trouble import Counts, Trouble, TroubleKind, code_of
 
 MAX_BATCH = 512
 """Receipts settled by one commit."""
-BLOCK_SIZE = 64
-"""Numbers of the global sequence leased at a time."""
-
-
-@dataclass(slots=True, eq=False)
-class _Waiting:
-    entries: Sequence[Entry]
-    receipt: Receipt
-
-
-@dataclass(slots=True, eq=False)
-class _Batch:
-    items: list[_Waiting]
-    ticks: int = 0
-    """Of the watcher, since it is in flight."""
-    taken_over: bool = False
-    """The journal has it."""
-    entries: list[Entry] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.entries = [entry for item in self.items for entry in item.entries]
 
 
 class AuditWriter:
@@ -90,22 +73,21 @@ class AuditWriter:
         self._hung_ticks = max(2, round(hung_after_s / self._tick_s))
         self._retry_s = retry_s
         self._inline = inline
-        self._lock = threading.RLock()
+        self._opening, self._disk = threading.RLock(), threading.RLock()
+        self._lock = threading.Lock()
         self._wake = threading.Condition(self._lock)
-        self._queue: deque[_Waiting] = deque()
-        self._in_flight: _Batch | None = None
+        self._queue: deque[Waiting] = deque()
+        self._in_flight: Batch | None = None
         self._spooling = journal.size > 0
         self._held: list[Entry] = []
         self._journal_down = False
         self._reports: deque[Trouble] = deque()
-        self._closed = False
+        self._closed = self._left_behind = False
         self._stopping = threading.Event()
         self._stop_watching = threading.Event()
         self._store_thread: threading.Thread | None = None
         self._watcher: threading.Thread | None = None
-        self._block_size = block_size
-        self._blocks: list[list[int]] = []
-        """[first, count, used] of every block this writer leased."""
+        self._numbers = Numbers(store, writer, block_size)
         self._lease()
         if inline:
             return
@@ -130,7 +112,7 @@ class AuditWriter:
         Raises:
             NotCanonical: the payload has no canonical bytes.
         """
-        with self._lock:  # genesis records are queued in the order of their numbers
+        with self._opening:  # genesis records are queued in the order of their numbers
             return SegmentWriter(
                 self,
                 self._public_key,
@@ -138,7 +120,7 @@ class AuditWriter:
                 purpose=Purpose.LIVE,
                 monotonic_ns=monotonic_ns,
                 wall_ns=wall_ns,
-                number=self._next_number(),
+                number=self._numbers.next(),
                 payload=payload,
                 versions=versions,
                 also=[summary_job(call, wall_ns)],
@@ -198,7 +180,7 @@ class AuditWriter:
         refuse_pending(self._journal.path.parent, state.call)
         if not state.heads or not state.whole:
             raise StoreFailed(f"records of call {state.call} are missing in the store: let the journals join first")
-        with self._lock:
+        with self._opening:
             return SegmentWriter(
                 self,
                 self._public_key,
@@ -206,7 +188,7 @@ class AuditWriter:
                 purpose=Purpose.SUMMARY,
                 monotonic_ns=monotonic_ns,
                 wall_ns=wall_ns,
-                number=self._next_number() if state.number is None else state.number,
+                number=self._numbers.next() if state.number is None else state.number,
                 segment=len(state.heads),
                 opens_from=state.heads[-1],
                 payload=payload,
@@ -217,23 +199,25 @@ class AuditWriter:
     # --- the queue
 
     def submit(self, entries: Sequence[Entry]) -> Receipt:
-        """Queue rows; never waits, never raises for trouble of the store."""
-        item = _Waiting(entries, Receipt())
+        """Queue rows; never waits for a disk, never raises for trouble of the store."""
+        item = Waiting(entries, Receipt())
         with self._wake:
             self.counts.submitted += len(entries)
             self._queue.append(item)
-            if self._inline or self._closed:
-                self._commit_inline()
-            else:
-                self._wake.notify()
-        if self._inline:
+            direct = self._inline or self._closed
+            self._wake.notify()
+        if direct and self._left_behind:
+            self._fail([item])
+        elif direct:
+            self._commit_inline()
             self._deliver()
         return item.receipt
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Commit what waits, stop, and free store and journal. Idempotent.
 
-        A store that hangs is left behind; the journal then has everything.
+        A store that hangs is left behind; the journal then has everything. Where the journal's disk hangs as well, what
+        waits is said to be in neither, and everything is left behind.
         """
         with self._wake:
             if self._closed:
@@ -244,19 +228,31 @@ class AuditWriter:
             self._store_thread.join(timeout_s)
             self._stop_watching.set()
             self._watcher.join(timeout_s)
+        at_hand = self._disk.acquire(timeout=timeout_s)
+        try:
+            self._end(at_hand)
+        finally:
+            if at_hand:
+                self._disk.release()
+        self._deliver()
+
+    def _end(self, disk: bool) -> None:
         with self._lock:
             self._closed = True
-            if self._in_flight is not None:
-                self._take_over(self._in_flight)
-            self._spool_waiting()
-            if self._held:  # the disk may be free by now: a last try, as memory ends here
-                self._spool([])
-            if self._in_flight is None and not self._spooling:
-                self._return_numbers()
-            self._journal.close()
-            if self._in_flight is None:
-                self._store.close()
-        self._deliver()
+            items = self._taken_over() + self._waiting()
+            in_use = self._in_flight is not None
+        if not disk:
+            self._left_behind = True
+            self._report(TroubleKind.JOURNAL_FAILED, "hung")
+            self._fail(items)
+            return
+        if items or self._held:  # the disk may be free by now: a last try, as memory ends here
+            self._spool(items)
+        if not in_use and not self._spooling:
+            self.counts.failures += self._numbers.give_back()
+        self._journal.close()
+        if not in_use:
+            self._store.close()
 
     @property
     def spooling(self) -> bool:
@@ -272,38 +268,39 @@ class AuditWriter:
             self._commit(batch)
             if self._spooling:
                 self._join_journal()
-            elif self._numbers_left() * 2 < self._block_size:
+            elif self._numbers.low:
                 self._lease()
 
-    def _next_batch(self) -> _Batch | None:
+    def _next_batch(self) -> Batch | None:
         with self._wake:
             while not self._queue:
                 if self._stopping.is_set():
                     return None
                 self._wake.wait()
             items = [self._queue.popleft() for _ in range(min(len(self._queue), MAX_BATCH))]
-            self._in_flight = _Batch(items)
+            self._in_flight = Batch(items)
             return self._in_flight
 
-    def _commit(self, batch: _Batch) -> None:
+    def _commit(self, batch: Batch) -> None:
         try:
             self._store.append(batch.entries)
         except Exception as error:  # the boundary: whatever a store raises, the rows go to the journal
-            with self._lock:
-                self.counts.failures += 1
-                self._give_up(TroubleKind.STORE_FAILED, code_of(error))
-                if not batch.taken_over:
-                    self._spool(batch.items)
-                self._in_flight = None
+            with self._disk:
+                with self._lock:
+                    self.counts.failures += 1
+                    self._give_up(TroubleKind.STORE_FAILED, code_of(error))
+                    items = [] if batch.taken_over else batch.items
+                    self._in_flight = None
+                if items:
+                    self._spool(items)
             self._deliver()
             return
         with self._lock:
             self._in_flight = None
             self.counts.commits += 1
-            if batch.taken_over:
-                return
-            self.counts.committed += len(batch.entries)
-        for item in batch.items:
+            if not batch.taken_over:
+                self.counts.committed += len(batch.entries)
+        for item in batch.items:  # also of a batch that the journal is writing at this moment, or has
             item.receipt.settle()
 
     def _join_journal(self) -> None:
@@ -311,8 +308,9 @@ class AuditWriter:
         start = 0
         while True:
             try:
-                with self._lock:
-                    self._in_flight = _Batch([], taken_over=True)  # so that the watcher sees a hang here too
+                with self._disk:
+                    with self._lock:
+                        self._in_flight = Batch([], taken_over=True)  # so that the watcher sees a hang here too
                     content, held = self._journal.read(start), list(self._held)
                 if content.entries or held:
                     self._store.append([*content.entries, *held])
@@ -325,8 +323,9 @@ class AuditWriter:
                 if self._stopping.wait(self._retry_s):
                     return
                 continue
-            with self._lock:
-                self._in_flight = None
+            with self._disk:
+                with self._lock:
+                    self._in_flight = None
                 self.counts.joined += len(content.entries) + len(held)
                 del self._held[: len(held)]
                 if content.damaged:
@@ -340,74 +339,95 @@ class AuditWriter:
                 return
 
     def _empty_journal(self) -> None:
+        """With `_disk` held."""
         try:
             self._journal.clear()
         except OSError as error:
             self._report(TroubleKind.JOURNAL_FAILED, code_of(error))
-        self._spooling = False
-        if self.outages % 2:
-            self.outages += 1
-            self._report(TroubleKind.STORE_BACK)
+        with self._lock:
+            self._spooling = False
+            if self.outages % 2:
+                self.outages += 1
+                self._report(TroubleKind.STORE_BACK)
 
     # --- the watcher
 
     def _watch(self) -> None:
         while not self._stop_watching.wait(self._tick_s):
             with self._lock:
-                self._look()
-            self._deliver()
+                dead = self._look()
+                late = self._in_flight is not None and self._in_flight.late
+            self._deliver()  # before the journal, whose disk may hang as well
+            if dead or late or self._spooling:
+                with self._disk:
+                    self._spool_late(dead)
+                self._deliver()
+            if dead:
+                self._store_thread = self._start(self._run_store, "audit-store")
 
-    def _look(self) -> None:
+    def _look(self) -> bool:
+        """Count for how long the batch has been in flight; returns whether the store thread has died."""
         thread = self._store_thread
         if thread is not None and not thread.is_alive() and not self._stopping.is_set():
             self._give_up(TroubleKind.STORE_FAILED, "thread_died")
-            if self._in_flight is not None and not self._in_flight.taken_over:
-                self._take_over(self._in_flight)
-            self._in_flight = None
-            self._spool_waiting()
-            self._store_thread = self._start(self._run_store, "audit-store")
-        batch = self._in_flight
-        if batch is not None:
-            batch.ticks += 1
-            if batch.ticks >= 2 and not batch.taken_over:
-                self.counts.late += 1
-                self._take_over(batch)
-            if batch.ticks == self._hung_ticks:
+            return True
+        if self._in_flight is not None:
+            self._in_flight.ticks += 1
+            if self._in_flight.ticks == self._hung_ticks:
                 self._give_up(TroubleKind.STORE_HUNG, "")
-        if self._spooling:
-            self._spool_waiting()
+        return False
 
-    def _take_over(self, batch: _Batch) -> None:
-        if not batch.taken_over:
-            batch.taken_over = True
-            self._spooling = True
-            self._spool(batch.items)
-
-    def _spool_waiting(self) -> None:
-        if self._queue:
-            items = list(self._queue)
-            self._queue.clear()
+    def _spool_late(self, dead: bool) -> None:
+        """Bring what is late, and what waits behind it, to the journal. With `_disk` held."""
+        with self._lock:
+            items: list[Waiting] = []
+            if dead or (self._in_flight is not None and self._in_flight.late):
+                self.counts.late += not dead
+                items = self._taken_over()
+            if dead:
+                self._in_flight = None
+            if self._spooling:
+                items += self._waiting()
+        if items:
             self._spool(items)
 
-    def _spool(self, items: list[_Waiting]) -> None:
+    def _taken_over(self) -> list[Waiting]:
+        """What is in flight, now the journal's. With `_lock` held."""
+        batch = self._in_flight
+        if batch is None or batch.taken_over:
+            return []
+        batch.taken_over = self._spooling = True
+        return list(batch.items)
+
+    def _waiting(self) -> list[Waiting]:
+        """What waits, taken from the queue. With `_lock` held."""
+        items = list(self._queue)
+        self._queue.clear()
+        return items
+
+    def _spool(self, items: list[Waiting]) -> None:
+        """Write to the journal and settle. With `_disk` held, and `_lock` not."""
         self._spooling = True
         entries = [entry for item in items for entry in item.entries]
         try:
             self._journal.append([*self._held, *entries])
         except OSError as error:
             self._held.extend(entries)
-            self.counts.failed += len(entries)
             if not self._journal_down:
                 self._journal_down = True
                 self._report(TroubleKind.JOURNAL_FAILED, code_of(error))
-            for item in items:
-                item.receipt.settle(failed=True)
+            self._fail(items)
             return
         self._journal_down = False
         self._held.clear()
         self.counts.spooled += len(entries)
         for item in items:
             item.receipt.settle(spooled=True)
+
+    def _fail(self, items: list[Waiting]) -> None:
+        for item in items:
+            self.counts.failed += len(item.entries)
+            item.receipt.settle(failed=True)
 
     def _give_up(self, kind: TroubleKind, code: str) -> None:
         self._spooling = True
@@ -416,57 +436,35 @@ class AuditWriter:
             self._report(kind, code)
 
     def _commit_inline(self) -> None:
-        items = list(self._queue)
-        self._queue.clear()
-        rows = [entry for item in items for entry in item.entries]
-        try:
-            while self._spooling:
-                content = self._journal.read()
-                self._store.append([*content.entries, *self._held])
-                self.counts.joined += len(content.entries) + len(self._held)
-                self._held.clear()
-                self._empty_journal()
-            self._store.append(rows)
-        except Exception as error:  # the boundary, for want of a thread
-            self.counts.failures += 1
-            self._give_up(TroubleKind.STORE_FAILED, code_of(error))
-            self._spool(items)
-            return
-        self.counts.commits += 1
-        self.counts.committed += len(rows)
-        if self._numbers_left() * 2 < self._block_size:
+        with self._disk:
+            with self._lock:
+                items = self._waiting()
+            if not items:
+                return  # another thread took them along, and settles them
+            rows = [entry for item in items for entry in item.entries]
+            try:
+                while self._spooling:
+                    content = self._journal.read()
+                    self._store.append([*content.entries, *self._held])
+                    self.counts.joined += len(content.entries) + len(self._held)
+                    self._held.clear()
+                    self._empty_journal()
+                self._store.append(rows)
+            except Exception as error:  # the boundary, for want of a thread
+                self.counts.failures += 1
+                self._give_up(TroubleKind.STORE_FAILED, code_of(error))
+                self._spool(items)
+                return
+            self.counts.commits += 1
+            self.counts.committed += len(rows)
+        if self._numbers.low:
             self._lease()
         for item in items:
             item.receipt.settle()
 
-    # --- numbers
-
     def _lease(self) -> None:
-        try:
-            first = self._store.lease_numbers(self.writer, self._block_size)
-        except Exception:  # no block: calls get provisional numbers until a later try succeeds
+        if not self._numbers.lease():
             self.counts.failures += 1
-            return
-        with self._lock:
-            self._blocks.append([first, self._block_size, 0])
-
-    def _next_number(self) -> int | None:
-        for block in self._blocks:
-            first, count, used = block
-            if used < count:
-                block[2] += 1
-                return first + used
-        return None
-
-    def _numbers_left(self) -> int:
-        return sum(count - used for _, count, used in self._blocks)
-
-    def _return_numbers(self) -> None:
-        for first, _, used in self._blocks:
-            try:
-                self._store.return_numbers(first, used)
-            except Exception:  # not noted: the block then counts as used up to its last call
-                self.counts.failures += 1
 
     # --- threads and reports
 

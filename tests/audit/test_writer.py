@@ -306,10 +306,11 @@ def test_no_summary_while_the_journal_holds_records_of_the_call(tmp_path: Path) 
 
 
 def test_a_rescue_goes_on_from_a_head_that_it_is_told(tmp_path: Path) -> None:
-    setup = Setup(tmp_path)
+    patient = {"spool_after_s": 10.0, "hung_after_s": 20.0}  # a slow disk is not what this is about
+    setup = Setup(tmp_path, **patient)
     call = open_call(setup.writer)
     settled(say(call, 1))
-    rescuer = setup.another("w2")
+    rescuer = setup.another("w2", **patient)
     rescue = rescuer.open_rescue(CALLS[0], segment=1, opens_from=call.head, monotonic_ns=9, wall_ns=WALL)
     settled(say(rescue, 2))
     settled(rescue.finish(monotonic_ns=10, wall_ns=WALL))
