@@ -85,6 +85,47 @@ def test_a_directory_of_refers_alone_is_refused_where_a_refer_would_silence_us(d
     assert [r.target for r in FileDesk.load(directory).ladder(urgent=True, media_during_refer=False)] == ["queue"]
 
 
+def test_desks_stand_in_for_nobody_whom_an_urgent_caller_could_be_dialled_to(directory: Path) -> None:
+    """A telephone line answers every desk with 404: with refers and desks only, a referral is all there is."""
+    queue, _, browser = DIRECTORY.split("[[target]]")[1:]
+    directory.write_text("schema = 1\n" + "".join(f"[[target]]{row}" for row in (queue, browser)), encoding="utf-8")
+    with pytest.raises(SettingError, match=r"nobody can be dialled.*add one of kind dial"):
+        FileDesk.load(directory, media_during_refer=False)
+    ladder = FileDesk.load(directory).ladder(urgent=True, media_during_refer=False)
+    assert [rung.target for rung in ladder] == ["queue", "browser"]
+
+
+@pytest.mark.parametrize("during", [True, False])
+def test_a_directory_of_desks_alone_is_refused(during: bool, directory: Path) -> None:
+    directory.write_text(f"schema = 1\n[[target]]{DIRECTORY.split('[[target]]')[3]}", encoding="utf-8")
+    with pytest.raises(SettingError, match="nobody whom a telephone reaches"):
+        FileDesk.load(directory, media_during_refer=during)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "sip:queue.nurses.example",
+        "sips:ward@nurses.example",
+        "sip:ward@nurses.example;transport=tls",
+        "sip:ward@nurses.example;lr;Transport=TCP",
+    ],
+)
+def test_a_dialled_target_that_would_be_dialled_otherwise_than_it_says_is_refused(uri: str, directory: Path) -> None:
+    """The trunk to the nurses is UDP, and what is dialled is a user at a host."""
+    directory.write_text(DIRECTORY.replace("tel:+15550100", uri), encoding="utf-8")
+    with pytest.raises(SettingError, match=r"target 2: uri .*dialled"):
+        FileDesk.load(directory)
+    directory.write_text(DIRECTORY.replace("sip:queue@nurses.example", uri), encoding="utf-8")
+    assert FileDesk.load(directory).uri("queue") == uri, "a REFER hands it to the carrier as it is"
+
+
+@pytest.mark.parametrize("uri", ["sip:ward@nurses.example;transport=udp", "sip:ward@[2001:db8::1]:5060;user=phone"])
+def test_a_dialled_target_over_udp_is_taken(uri: str, directory: Path) -> None:
+    directory.write_text(DIRECTORY.replace("tel:+15550100", uri), encoding="utf-8")
+    assert FileDesk.load(directory).uri("ward-2") == uri
+
+
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [

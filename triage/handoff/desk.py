@@ -43,6 +43,7 @@ _MANY_DIGITS = re.compile(r"\d{5}")
 _SIP = re.compile(
     r"sips?:(?:[\w.!~*'()&=+$,%-]+@)?(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?(?:;[\w.=-]+)*"
 )
+_NOT_UDP = re.compile(r";transport=(?!udp(?:;|$))", re.IGNORECASE)
 _TEL = re.compile(r"tel:\+?[0-9][0-9().-]*")
 _WEB = re.compile(r"(?:https?|wss?)://[^\s<>\"]+")
 _ADDRESSES: dict[RungKind, tuple[tuple[re.Pattern[str], ...], str]] = {
@@ -84,13 +85,18 @@ class FileDesk:
         """Read the directory. `media_during_refer` False: the carrier keeps us from the caller while it refers them.
 
         Raises:
-            SettingError: the file cannot be read, a field of it is wrong, or it names nobody whom an urgent caller of
-                such a carrier could reach with us still audible; the message names the file and the field.
+            SettingError: the file cannot be read, a field of it is wrong, or it names nobody whom a caller (with such a
+                carrier, an urgent one with us still audible) could reach; the message names the file and the field.
         """
         targets = read_targets(path)
-        if not media_during_refer and all(target.rung.kind is RungKind.REFER for target in targets):
+        kinds = {target.rung.kind for target in targets}
+        if kinds == {RungKind.DESK}:
             raise SettingError(
-                f"nurse directory {path}: every target is kind refer, and during a REFER the caller would not hear the "
+                f"nurse directory {path}: nobody whom a telephone reaches; add one of kind refer or dial"
+            )
+        if not media_during_refer and RungKind.DIAL not in kinds:
+            raise SettingError(
+                f"nurse directory {path}: nobody can be dialled, and during a REFER the caller would not hear the "
                 "emergency number (setting line_media_during_refer); add one of kind dial"
             )
         return cls(targets, observers=observers)
@@ -98,12 +104,14 @@ class FileDesk:
     def ladder(self, *, urgent: bool, media_during_refer: bool) -> tuple[Rung, ...]:
         """Rungs in the file's order.
 
-        Where a REFER would silence us, urgent calls are not referred while anybody else is there: the emergency number
-        could not be said in time. With nobody else, a REFER is better than nothing.
+        Where a REFER would silence us, urgent calls are not referred while somebody can be dialled: the emergency number
+        could not be said in time. With nobody to dial, a REFER is better than nothing; a desk is nobody
+        whom a telephone reaches.
         """
         rungs = tuple(target.rung for target in self._targets)
         if urgent and not media_during_refer:
-            return tuple(rung for rung in rungs if rung.kind is not RungKind.REFER) or rungs
+            left_out = RungKind.REFER if any(rung.kind is RungKind.DIAL for rung in rungs) else None
+            return tuple(rung for rung in rungs if rung.kind is not left_out)
         return rungs
 
     def uri(self, name: str) -> str:
@@ -254,6 +262,12 @@ def _address(row: Mapping[str, Any], kind: RungKind, where: str) -> str:
     patterns, wanted = _ADDRESSES[kind]
     if not isinstance(uri, str) or not any(pattern.fullmatch(uri) for pattern in patterns):
         raise SettingError(f"{where}: uri must be {wanted}")
+    if (
+        kind is RungKind.DIAL
+        and _SIP.fullmatch(uri)
+        and ("@" not in uri or uri.startswith("sips:") or _NOT_UDP.search(uri))
+    ):
+        raise SettingError(f"{where}: uri {wanted} is dialled over UDP and by its user part; name it so")
     number = re.sub(r"[^0-9]", "", uri.split(":", 1)[1].split("@")[0])
     if number in NEVER_DIALLED:
         raise SettingError(f"{where}: uri is an emergency or crisis number; we say it, we never call it")
