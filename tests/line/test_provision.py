@@ -80,7 +80,7 @@ async def test_doubles_are_deleted(service: Any, standing: Standing) -> None:
     assert done.inbound_trunk == known.inbound_trunk
 
 
-@pytest.mark.parametrize("numbers", [["+15550100"], []])
+@pytest.mark.parametrize("numbers", [["+15550100"], ["15550100"], ["+15550199", "1 (555) 01-00"], []])
 async def test_somebody_elses_trunk_for_our_number_is_told_and_left_alone(
     numbers: list[str], service: Any, standing: Standing
 ) -> None:
@@ -102,6 +102,32 @@ async def test_a_rule_that_lets_in_everybody_is_told(service: Any, standing: Sta
     await service.create_dispatch_rule(api.CreateSIPDispatchRuleRequest(dispatch_rule=rule))
     with pytest.raises(UsageError, match="names no trunk"):
         await provision.provision(standing.settings, standing.line)
+
+
+async def test_somebody_elses_rule_for_our_trunk_is_told(service: Any, standing: Standing) -> None:
+    """livekit-server would take it, and from then on refuse the calls or give them to that rule."""
+    ours = await provision.provision(standing.settings, standing.line)
+    rule = api.SIPDispatchRuleInfo(
+        name="somebody else's",
+        trunk_ids=["ST_other", ours.inbound_trunk],
+        rule=api.SIPDispatchRule(dispatch_rule_direct=api.SIPDispatchRuleDirect(room_name="x", pin="1234")),
+    )
+    made = await service.create_dispatch_rule(api.CreateSIPDispatchRuleRequest(dispatch_rule=rule))
+    with pytest.raises(UsageError, match=rf"another dispatch rule for our trunk \({made.sip_dispatch_rule_id}\)"):
+        await provision.provision(standing.settings, standing.line)
+    assert made.sip_dispatch_rule_id in (await provision.missing(standing.settings, standing.line))[0]
+
+
+async def test_trunks_and_rules_that_do_not_touch_ours_are_nobodys_business(service: Any, standing: Standing) -> None:
+    other = api.SIPInboundTrunkInfo(name="other", numbers=["+15550199"], allowed_addresses=["192.0.2.1"])
+    trunk = await service.create_inbound_trunk(api.CreateSIPInboundTrunkRequest(trunk=other))
+    rule = api.SIPDispatchRuleInfo(
+        name="other",
+        trunk_ids=[trunk.sip_trunk_id],
+        rule=api.SIPDispatchRule(dispatch_rule_direct=api.SIPDispatchRuleDirect(room_name="x")),
+    )
+    await service.create_dispatch_rule(api.CreateSIPDispatchRuleRequest(dispatch_rule=rule))
+    assert await provision.missing(standing.settings, standing.line) == ()
 
 
 async def test_a_wrong_key_is_told_without_the_key(standing: Standing) -> None:

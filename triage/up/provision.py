@@ -8,6 +8,7 @@ Rooms are named after the number that was called and a random part: LiveKit's in
 digits of the caller's number into the room's name even where numbers are hidden.
 """
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ ROOM_PREFIX = "call"
 
 ANSWER_S = 10.0
 """livekit-server has answered every question within this, s."""
+
+_WRITTEN = re.compile(r"\+?[0-9() -]+")
+"""What livekit-server takes for a number. Anything else it compares letter by letter."""
 
 HEADERS_TO_ATTRIBUTES: dict[str, str] = {}
 """None: what a carrier writes into a header may be the caller's number or name."""
@@ -203,15 +207,32 @@ async def _rivals(service: Any, settings: Settings) -> list[str]:
     """
     trunks = (await _inbound(service).all_of_them()).items
     rules = (await _rules(service).all_of_them()).items
-    return [
-        f"another inbound trunk for our number ({trunk.sip_trunk_id})"
-        for trunk in trunks
-        if trunk.name != CALLERS and (settings.line_number in trunk.numbers or not trunk.numbers)
-    ] + [
-        f"another dispatch rule that names no trunk ({rule.sip_dispatch_rule_id}): an INVITE from anywhere starts it"
-        for rule in rules
-        if rule.name != RULE and not rule.trunk_ids
-    ]
+    ours = {trunk.sip_trunk_id for trunk in trunks if trunk.name == CALLERS}
+    number = normalised(settings.line_number)
+    return (
+        [
+            f"another inbound trunk for our number ({trunk.sip_trunk_id})"
+            for trunk in trunks
+            if trunk.name != CALLERS and (not trunk.numbers or number in map(normalised, trunk.numbers))
+        ]
+        + [
+            f"another dispatch rule that names no trunk ({rule.sip_dispatch_rule_id}): an INVITE from anywhere starts it"
+            for rule in rules
+            if rule.name != RULE and not rule.trunk_ids
+        ]
+        + [
+            f"another dispatch rule for our trunk ({rule.sip_dispatch_rule_id})"
+            for rule in rules
+            if rule.name != RULE and ours.intersection(rule.trunk_ids)
+        ]
+    )
+
+
+def normalised(number: str) -> str:
+    """A number as livekit-server compares it: without the marks between its digits, and with a plus sign."""
+    if not _WRITTEN.fullmatch(number):
+        return number
+    return "+" + re.sub(r"\D", "", number)
 
 
 async def _settle(shelf: _Shelf, wanted: Any, changes: list[str]) -> str:
