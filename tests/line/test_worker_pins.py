@@ -1,6 +1,6 @@
 """Promise: the worker starts with nothing open that leaks by default, and what stands in its way is one clear line.
 
-Each test fails when the pin it names is taken out.
+Each test fails when the pin it names is taken out. What only a running job can show is in `test_worker_job`.
 """
 
 import ast
@@ -18,12 +18,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from livekit.agents.inference_runner import _InferenceRunner
 from livekit.agents.job import _observability_url
 from livekit.agents.telemetry.utils import _ALLOW_PII_ENV_VAR
 from livekit.agents.worker import JobExecutorType
 from livekit.protocol import models
-from opentelemetry import trace
 
 from audit.folder import AuditFolder
 from tests.line.conftest import Standing
@@ -122,14 +120,6 @@ def test_of_the_library_only_the_ways_to_a_process_and_a_room_are_used() -> None
     }
 
 
-def test_no_model_of_the_library_runs_beside_us() -> None:
-    assert _InferenceRunner.registered_runners == {}
-
-
-def test_no_tracer_provider_is_set() -> None:
-    assert trace._TRACER_PROVIDER is None
-
-
 def test_a_line_on_loopback_has_nowhere_to_upload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LIVEKIT_OBSERVABILITY_URL", raising=False)
     assert _observability_url(a_line(tmp_path).url) is None
@@ -143,13 +133,13 @@ def test_the_variable_that_mutes_spans_is_the_librarys() -> None:
 
 
 class Running:
-    """`triage worker` on the engines of the tests."""
+    """`triage worker`, or a program in its place, on the engines of the tests."""
 
-    def __init__(self, standing: Standing, env: Mapping[str, str], log: Path) -> None:
+    def __init__(self, standing: Standing, env: Mapping[str, str], log: Path, program: str = "triage") -> None:
         self.line, self.log = standing.line, log
         with log.open("wb") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "triage", "worker"], env={**standing.env, **env}, stdout=out, stderr=out
+                [sys.executable, "-m", program, "worker"], env={**standing.env, **env}, stdout=out, stderr=out
             )
 
     def said(self) -> str:
@@ -170,8 +160,8 @@ class Running:
 
 
 @contextmanager
-def running(standing: Standing, log: Path, **env: str) -> Iterator[Running]:
-    made = Running(standing, {"TRIAGE_WORKER_IDLE_PROCESSES": "1", **env}, log)
+def running(standing: Standing, log: Path, program: str = "triage", **env: str) -> Iterator[Running]:
+    made = Running(standing, {"TRIAGE_WORKER_IDLE_PROCESSES": "1", **env}, log, program)
     try:
         yield made
     finally:
