@@ -22,6 +22,7 @@ BOOKED = "book_callback"
 OUTCOMES = {
     "nurse_bridged": "a nurse took the call",
     "transferred": "the carrier transferred the caller to the nurses",
+    "outcome_unknown": "the caller's leg ended during a transfer: nobody told whether a nurse has them",
     "callback_booked": "a call-back was booked and the call was ended with a goodbye",
     "hung_up": "the caller hung up",
     "failed": "the call failed",

@@ -119,7 +119,7 @@ class CallClosed(Trace):
 
     call_id: str
     outcome: str
-    """nurse_bridged, transferred, callback_booked, hung_up, failed."""
+    """nurse_bridged, transferred, outcome_unknown, callback_booked, hung_up, failed."""
     counts: dict[str, int] = field(default_factory=dict)
     """finals, stretches, tails, assessments, pauses, false_pauses, records."""
 

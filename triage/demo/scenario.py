@@ -19,7 +19,7 @@ from triage.lines.nurse_phones import Behaviour
 FORMAT = 1
 """Version of this schema; stands in every file as `schema`."""
 
-Outcome = Literal["nurse_bridged", "transferred", "callback_booked", "hung_up", "failed"]
+Outcome = Literal["nurse_bridged", "transferred", "outcome_unknown", "callback_booked", "hung_up", "failed"]
 
 
 class _Strict(BaseModel):
