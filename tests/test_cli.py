@@ -63,18 +63,41 @@ def test_a_folder_that_cannot_be_written_is_one_line(
     assert code == 1 and "/some/folder" in err and remedy in err and err.count("\n") == 1
 
 
-def test_the_unexpected_names_a_file_with_the_details(
-    triage: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize("command", ["doctor", "nurse", "worker", "keeper", "sip-bench"])
+def test_the_unexpected_leaves_kinds_and_places_and_no_word(
+    command: str, triage: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def broken(*_: object, **__: object) -> None:
-        raise ZeroDivisionError("by a caller's words")
+    """Whoever carries calls writes no file at all: its log has the line."""
+    number, words = "+15557654321", "a caller's words"
+
+    def broken(*_: object, obj: cli.Common, **__: object) -> None:
+        obj.command = command
+        try:
+            raise KeyError(number)
+        except KeyError as error:
+            raise ZeroDivisionError(words) from error
 
     monkeypatch.setattr(cli, "app", broken)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    code, _, err = triage("doctor")
-    details = next(tmp_path.glob("triage-error-*.txt"))
-    assert code == 1 and str(details) in err and err.count("\n") == 1
-    assert "caller's words" not in err and "ZeroDivisionError" in details.read_text()
+    code, _, err = triage(command)
+    left = "".join(path.read_text() for path in tmp_path.glob("triage-error-*.txt"))
+    assert code == 1 and err.count("\n") == 1 and "ZeroDivisionError at tests.test_cli:" in err
+    assert words not in err + left and number not in err + left
+    if command in ("doctor", "nurse"):
+        assert str(next(tmp_path.glob("triage-error-*.txt"))) in err
+        assert left.index("KeyError") < left.index("ZeroDivisionError") and "in broken" in left
+    else:
+        assert not left
+
+
+def test_the_command_is_known_where_the_unexpected_ends(triage: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("triage.keeping.keep", broken)
+    monkeypatch.setattr("triage.privacy.install", lambda *_: None)
+    code, _, err = triage("keeper")
+    assert code == 1 and "details are in" not in err and "ZeroDivisionError at tests.test_cli:" in err
 
 
 def test_without_a_command_there_is_help(triage: Terminal) -> None:

@@ -1,15 +1,18 @@
 """Promise: what LiveKit's library would give away is off: uploads stop the start, telemetry is mute, logs hold only messages."""
 
+import asyncio
+import gc
 import io
 import logging
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from triage import privacy
-from triage.errors import SettingError
+from triage.errors import SettingError, Unavailable
 
 WORDS, NUMBER = "my chest hurts", "+15557654321"
 
@@ -19,12 +22,14 @@ def stream() -> Iterator[io.StringIO]:
     """The root logger as the worker has it, and put back afterwards."""
     root, ours = logging.getLogger(), logging.getLogger(privacy.OURS)
     handlers, levels = root.handlers[:], (root.level, ours.level)
+    hooks = sys.excepthook, threading.excepthook, sys.unraisablehook, logging.raiseExceptions
     told = io.StringIO()
     privacy.install(told, ("a-secret-of-ours",))
     yield told
     root.handlers[:] = handlers
     root.setLevel(levels[0])
     ours.setLevel(levels[1])
+    sys.excepthook, threading.excepthook, sys.unraisablehook, logging.raiseExceptions = hooks
 
 
 @pytest.mark.parametrize("name", privacy.REFUSED)
@@ -84,6 +89,124 @@ def test_an_exception_leaves_its_kind_and_place_not_its_words(stream: io.StringI
     (line,) = stream.getvalue().splitlines()
     assert "job_request_fnc failed (ValueError at tests.test_privacy:" in line
     assert WORDS not in line and "Traceback" not in line
+
+
+def test_the_words_of_an_exception_are_not_in_the_message_either(stream: io.StringIO) -> None:
+    """Libraries write `failed: %s` and f-strings; our own errors say nothing of a caller and stay."""
+    try:
+        raise KeyError(WORDS)
+    except KeyError as error:
+        logging.getLogger("livekit").warning("failed: %s", error)
+        logging.getLogger("livekit").warning(f"failed: {error}", exc_info=True)
+        logging.getLogger("livekit").warning("failed: %(error)s", {"error": error})
+    logging.getLogger("triage.worker").warning("not now: %s", Unavailable("store", "disk full"))
+    assert WORDS not in stream.getvalue()
+    assert stream.getvalue().count("failed: KeyError\n") == 2 and "not now: store: disk full\n" in stream.getvalue()
+
+
+def test_a_message_that_does_not_fit_its_arguments_leaks_neither(
+    stream: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logging.getLogger("livekit").warning("said %d of %s", WORDS)
+    assert "said %d of %s" in stream.getvalue()
+    assert WORDS not in stream.getvalue() + "".join(capsys.readouterr())
+
+
+class Broken:
+    """Something with words in its repr that breaks when it is called."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def __repr__(self) -> str:
+        return f"Broken({WORDS})"
+
+    def __call__(self) -> None:
+        raise ValueError(WORDS)
+
+
+def never_retrieved(loop: asyncio.AbstractEventLoop) -> None:
+    async def breaks() -> None:
+        Broken()()
+
+    task = loop.create_task(breaks(), name=WORDS)
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.run_until_complete(asyncio.sleep(0))
+    del task
+
+
+def in_a_callback(loop: asyncio.AbstractEventLoop) -> None:
+    loop.call_soon(Broken())
+    loop.run_until_complete(asyncio.sleep(0))
+
+
+def destroyed(loop: asyncio.AbstractEventLoop) -> None:
+    async def waits() -> None:
+        await loop.create_future()
+
+    task = loop.create_task(waits(), name=WORDS)
+    loop.run_until_complete(asyncio.sleep(0))
+    del task
+
+
+def unheard_of(loop: asyncio.AbstractEventLoop) -> None:
+    loop.call_exception_handler({"message": f"{WORDS} broke", "handle": Broken(), "exception": ValueError(WORDS)})
+
+
+@pytest.mark.parametrize(
+    ("way", "shown"),
+    [
+        (never_retrieved, "asyncio Task exception was never retrieved (ValueError at tests.test_privacy:"),
+        (in_a_callback, "asyncio Exception in callback (ValueError at tests.test_privacy:"),
+        (destroyed, "asyncio Task was destroyed but it is pending"),
+        (unheard_of, "asyncio something went wrong (ValueError)"),
+    ],
+)
+def test_asyncio_complains_without_names_arguments_and_words(
+    way: Callable[[asyncio.AbstractEventLoop], None], shown: str, stream: io.StringIO
+) -> None:
+    loop = asyncio.new_event_loop()
+    try:
+        way(loop)
+        gc.collect()
+    finally:
+        loop.close()
+    assert shown in stream.getvalue() and stream.getvalue().count("\n") == 1
+    assert WORDS not in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("ending", "shown"),
+    [
+        ("raise ValueError(WORDS)", "the program ends (ValueError at __main__:"),
+        ("t = threading.Thread(target=broken); t.start(); t.join()", "a thread has ended (ValueError at __main__:"),
+        ("Late()", "nobody could catch this (ValueError at __main__:"),
+        ("raise SystemExit(0)", ""),
+        ("t = threading.Thread(target=sys.exit); t.start(); t.join()", ""),
+    ],
+    ids=["main", "thread", "unraisable", "exit", "exit of a thread"],
+)
+@pytest.mark.parametrize("stream", ["sys.stderr", ""], ids=["worker", "process of a call"])
+def test_what_nobody_catches_leaves_its_kind_and_place(ending: str, shown: str, stream: str) -> None:
+    """In the worker's own process and in one that it starts, whose handler is there before."""
+    program = f"""if True:
+        import logging, sys, threading
+        from triage import privacy
+        WORDS = {WORDS!r}
+        def broken():
+            raise ValueError(WORDS)
+        class Late:
+            def __del__(self):
+                broken()
+        if not {stream!r}:
+            logging.getLogger().addHandler(logging.StreamHandler())
+        privacy.install({stream})
+        {ending}
+        """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    said = done.stdout + done.stderr
+    assert WORDS not in said and "Traceback" not in said
+    assert shown in said and said.count("\n") == bool(shown)
 
 
 def test_numbers_secrets_and_line_ends_go(stream: io.StringIO) -> None:

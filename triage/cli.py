@@ -44,6 +44,10 @@ app.command()(worker)
 app.command()(keeper)
 
 
+CARRY_CALLS = frozenset({"worker", "keeper", "sip-bench"})
+"""Commands whose unexpected ends leave no file behind: their log has the line."""
+
+
 @dataclass
 class Common:
     """Options that stand before the command."""
@@ -51,6 +55,8 @@ class Common:
     config: Path | None = None
     data: Path | None = None
     debug: bool = False
+    command: str = ""
+    """The command that was called; empty where none was."""
 
     def settings(self, data: Path | None = None, *, as_demo: bool = False) -> "Settings":
         """Read the settings; `as_demo`: without what another profile demands of them.
@@ -83,6 +89,7 @@ def _common(
     os.umask(0o077)  # whatever we leave is its owner's alone
     common: Common = context.obj
     common.config, common.data, common.debug = config, data, debug
+    common.command = context.invoked_subcommand or ""
     if version:
         from importlib.metadata import PackageNotFoundError
         from importlib.metadata import version as version_of
@@ -280,14 +287,26 @@ def _os_error(error: OSError) -> str:
 
 
 def _unexpected(error: Exception, common: Common) -> int:
+    """One line, and (unless calls were carried) a file with kinds and places. What an exception says is in neither."""
+    from triage.privacy import place_of
+
     if common.debug:
         traceback.print_exception(error)
         return 1
+    if common.command in CARRY_CALLS:
+        return _refuse(f"unexpected {place_of(error)}", 1)
     where = "nowhere, as no file could be written; run again with --debug"
     try:
         handle, where = tempfile.mkstemp(prefix="triage-error-", suffix=".txt")
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            traceback.print_exception(error, file=file)
+            for one in reversed([error, *_causes(error)]):
+                file.writelines([*traceback.format_tb(one.__traceback__), f"{type(one).__name__}\n\n"])
     except OSError:
         pass
-    return _refuse(f"unexpected {type(error).__name__}; details are in {where}", 1)
+    return _refuse(f"unexpected {place_of(error)}; details are in {where}", 1)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    while (before := error.__cause__ or error.__context__) is not None:
+        yield before
+        error = before

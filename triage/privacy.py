@@ -5,14 +5,19 @@ Two halves, each without the library itself, so that they can be read and tested
 - the environment of the worker and of every process it starts (`pinned`): variables that send a caller's words elsewhere
   stop the start, the rest of the library's own are dropped, and what must be said by variable is said;
 - the log (`install`): one line each, from INFO on, our own wording or the library's message, never its extra fields (they
-  hold transcripts, metadata, identities), never an exception's text, and through the scrubber at the end.
+  hold transcripts, metadata, identities), never an exception's text, and through the scrubber at the end. What nobody
+  catches, in the main thread, another one or a destructor, goes the same way instead of to stderr as a traceback.
 """
 
 import logging
-from collections.abc import Iterable, Mapping
-from typing import TextIO
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, TextIO
 
-from triage.errors import SettingError
+from audit.errors import AuditError
+from triage.errors import SettingError, TriageError
 from triage.up.scrubber import Scrubber
 
 REFUSED = ("LIVEKIT_OBSERVABILITY_URL",)
@@ -27,6 +32,27 @@ SAID: Mapping[str, str] = {
 """Variables that are set: spans without content; none of the library's own models; no dump of a process's variables."""
 OURS = "triage"
 """Loggers of ours, from INFO on. Of others only warnings: their INFO names rooms, identities, jobs and states."""
+
+ASYNCIO = (
+    "Task exception was never retrieved",
+    "Future exception was never retrieved",
+    "Task was destroyed but it is pending",
+    "Exception in callback",
+    "Exception in default exception handler",
+    "Executing",
+    "Fatal error on transport",
+    "Fatal read error on socket transport",
+    "Fatal write error on socket transport",
+    "socket.accept() out of system resource",
+    "socket.send() raised exception",
+    "unhandled exception during asyncio.run() shutdown",
+    "an error occurred during closing of asynchronous generator",
+)
+"""What asyncio's messages begin with, as far as they may be shown: names of tasks, arguments and exceptions follow."""
+SHORTEST = 4
+"""An exception's text is looked for in messages from this length, characters."""
+
+log = logging.getLogger("triage.privacy")
 
 LINE = "%(asctime)s %(levelname)s %(name)s %(message)s"
 _PLAIN = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {"message", "asctime", "taskName"}
@@ -50,7 +76,7 @@ class Discreet(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Strip the record in place; it is always kept."""
-        record.msg, record.args = f"{record.getMessage()}{_where(record)}", ()
+        record.msg, record.args = f"{_message(record)}{_where(record)}", ()
         record.exc_info = record.exc_text = record.stack_info = None
         for name in record.__dict__.keys() - _PLAIN:
             del record.__dict__[name]
@@ -74,6 +100,8 @@ def install(stream: TextIO | None = None, secrets: Iterable[str] = ()) -> None:
 
     Called once in the worker, and once in each process it starts, whose handler is the library's way to the worker.
     """
+    logging.raiseExceptions = False  # a record that cannot be written would be printed with its arguments
+    sys.excepthook, threading.excepthook, sys.unraisablehook = _uncaught, _uncaught_in_thread, _unraisable
     root = logging.getLogger()
     if stream is not None:
         for handler in tuple(root.handlers):
@@ -86,12 +114,69 @@ def install(stream: TextIO | None = None, secrets: Iterable[str] = ()) -> None:
     logging.getLogger(OURS).setLevel(logging.INFO)
 
 
-def _where(record: logging.LogRecord) -> str:
-    """Kind and place of the record's exception; its text may hold a caller's words."""
-    if not isinstance(record.exc_info, tuple) or record.exc_info[1] is None:
-        return ""
-    error, trace = record.exc_info[1], record.exc_info[2]
+def place_of(error: BaseException) -> str:
+    """Kind and place of an exception, for a log; its text may hold a caller's words."""
+    trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     place = f" at {trace.tb_frame.f_globals.get('__name__', '?')}:{trace.tb_lineno}" if trace is not None else ""
-    return f" ({type(error).__name__}{place})"
+    return f"{type(error).__name__}{place}"
+
+
+def _where(record: logging.LogRecord) -> str:
+    if not isinstance(record.exc_info, tuple) or record.exc_info[1] is None:
+        return ""
+    return f" ({place_of(record.exc_info[1])})"
+
+
+def _message(record: logging.LogRecord) -> str:
+    """The record's message without the text of any exception that is not of ours."""
+    if record.name == "asyncio":
+        return next((known for known in ASYNCIO if str(record.msg).startswith(known)), "something went wrong")
+    given = record.args
+    if isinstance(given, Mapping):
+        record.args = {name: _kind(value) for name, value in given.items()}
+    elif given:
+        record.args = tuple(map(_kind, given))
+    try:
+        message = record.getMessage()
+    except (TypeError, ValueError, KeyError):  # the library's own mistake: arguments that do not fit
+        message = str(record.msg)
+    if isinstance(record.exc_info, tuple) and record.exc_info[1] is not None:
+        for error in _and_causes(record.exc_info[1]):
+            if len(str(error)) >= SHORTEST:
+                message = message.replace(str(error), type(error).__name__)
+    return message
+
+
+def _kind(value: Any) -> Any:
+    """The name of its kind in the place of an exception. Ours carry nothing of a caller."""
+    if isinstance(value, BaseException) and not isinstance(value, TriageError | AuditError):
+        return type(value).__name__
+    return value
+
+
+def _and_causes(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if not isinstance(error, TriageError | AuditError):
+            yield error
+        error = error.__cause__ or error.__context__
+
+
+# --- what nobody catches
+
+
+def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    log.critical("the program ends", exc_info=(kind, error, trace))
+
+
+def _uncaught_in_thread(told: threading.ExceptHookArgs) -> None:
+    if told.exc_type is not SystemExit and told.exc_value is not None:
+        log.critical("a thread has ended", exc_info=(told.exc_type, told.exc_value, told.exc_traceback))
+
+
+def _unraisable(told: "sys.UnraisableHookArgs") -> None:
+    if told.exc_value is not None:
+        log.error("nobody could catch this", exc_info=(told.exc_type, told.exc_value, told.exc_traceback))
