@@ -80,7 +80,7 @@ class LineContract(ABC):
     """How much later than due things may be on this line."""
     early_s = 0.0
     """How much before its time an attempt may be given up."""
-    kinds = (RungKind.DIAL, RungKind.DESK)
+    kinds: tuple[RungKind, ...] = (RungKind.DIAL, RungKind.DESK)
     """Ways to reach a nurse that this line dials."""
     untold: frozenset[tuple[RungKind, SignalKind]] = frozenset()
     """Progress that this line never hears of. What it does not hear it must not tell."""

@@ -1,9 +1,8 @@
 """A line in a room in virtual time, watched: what the tests of its races share."""
 
 import asyncio
-import inspect
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 from fsm.events import Rung
 from fsm.states import RungKind
 from tests.line.fake_rooms import Telephone, World
-from triage.clock import run
+from tests.virtual import in_virtual_time
 from triage.errors import Unavailable
 from triage.ports import RATE, Frame, LineSignal, SignalKind
 
@@ -85,13 +84,7 @@ async def seen(*, up: bool = True, nurse: Telephone | None = None, **how: Any) -
 OURS = {"voice", "ear", "transfer", "whisper", "hold", "bridge", "nurse's telephone", "late nurse", "voice for a nurse"}
 
 
-def virtual(program: Callable[..., Awaitable[None]]) -> Callable[..., None]:
-    def test(**given: Any) -> None:
-        run(program(**given), virtual=True)  # type: ignore[arg-type]
-
-    test.__name__, test.__doc__ = program.__name__, program.__doc__
-    test.__signature__ = inspect.signature(program)  # type: ignore[attr-defined]
-    return test
+virtual = in_virtual_time
 
 
 @pytest.fixture(autouse=True)

@@ -92,7 +92,7 @@ class FakeRoom:
             there.publish()
         return there
 
-    def leave(self, identity: str, reason: int = CLIENT_INITIATED) -> None:
+    def leave(self, identity: str, reason: int | None = CLIENT_INITIATED) -> None:
         there = self.remote_participants.pop(identity, None)
         if there is not None:
             there.disconnect_reason = reason

@@ -127,7 +127,13 @@ class NursePhone:
         if call.ended is None:
             await call.answer()
             self.phone = Phone(call, hz=self.hz)
-            self.phone.call.on_end = lambda _: (self.phone.ended.set(), self.gone.set())  # type: ignore[union-attr, func-returns-value]
+            ended = self.phone.ended
+
+            def on_end(_: object) -> None:
+                ended.set()
+                self.gone.set()
+
+            call.on_end = on_end
             self.picked_up.set()
 
     async def stop(self) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -42,10 +43,10 @@ def recording(path: Path) -> Pcm:
 
 
 @asynccontextmanager
-async def agent(**options: object) -> AsyncIterator[Agent]:
+async def agent(**options: Any) -> AsyncIterator[Agent]:
     """An agent on a free port, with RTP ports that nobody else has."""
     start = 20_000 + free_ports(1)[0] % 200 * 100
-    running = Agent(port=0, rtp_ports=(start, start + 98), **options)  # type: ignore[arg-type]
+    running = Agent(port=0, rtp_ports=(start, start + 98), **options)
     await running.start()
     try:
         yield running

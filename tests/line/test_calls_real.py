@@ -8,7 +8,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -62,10 +62,10 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeLine]:
 
 
 @pytest.mark.parametrize("says", [own_chest_pain, *([other_chest_pain] if OTHER.exists() else [])])
-async def test_from_ring_to_nurse(line: WholeLine, tmp_path: Path, says: object) -> None:
+async def test_from_ring_to_nurse(line: WholeLine, tmp_path: Path, says: Callable[[], Pcm]) -> None:
     line.begin()
     began_s = line.since()
-    caller_of = telephone(tmp_path, "caller", says(), "G722")  # type: ignore[operator]
+    caller_of = telephone(tmp_path, "caller", says(), "G722")
     nurse_of = telephone(tmp_path, QUEUE, spoken(0.5, NURSE_WORDS), "G722")
     line.nurses(queue=nurse_of.sip_port)
     async with baresip.phone(nurse_of) as nurse, ringing(line, caller_of) as caller:

@@ -1,5 +1,7 @@
 """Promise: requests in a call carry its tags, count up, and go where the phone is: to its Contact, but to loopback only."""
 
+from typing import Any
+
 import pytest
 
 from tests.line.messages import SDP, request, response
@@ -10,8 +12,8 @@ SOURCE = ("127.0.0.1", 5999)
 US = "<sip:127.0.0.1:5070>"
 
 
-def answered(*headers: str, contact: str | None = None, **parts: object) -> Dialog:
-    raw = request("INVITE", *headers, body=SDP, **parts)  # type: ignore[arg-type]
+def answered(*headers: str, contact: str | None = None, **parts: Any) -> Dialog:
+    raw = request("INVITE", *headers, body=SDP, **parts)
     if contact is not None:
         raw = raw.replace(b"Contact: <sip:caller@127.0.0.1:5080>", contact.encode())
     invite = parse(raw)
@@ -19,8 +21,8 @@ def answered(*headers: str, contact: str | None = None, **parts: object) -> Dial
     return Dialog.answering(invite, SOURCE, US)
 
 
-def bye(**parts: object) -> SipRequest:
-    message = parse(request("BYE", **parts))  # type: ignore[arg-type]
+def bye(**parts: Any) -> SipRequest:
+    message = parse(request("BYE", **parts))
     assert isinstance(message, SipRequest)
     return message
 

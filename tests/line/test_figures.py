@@ -29,7 +29,7 @@ def at(*sounds: tuple[float, float]) -> Pcm:
 
 def turns(said: Pcm, heard: Pcm, since_s: float = 0.0) -> list[float]:
     line: Any = SimpleNamespace(audio=lambda _, to_line=False: arrived(said if to_line else heard))
-    return figures.turns_ms(line, SimpleNamespace(port=5080), since_s)  # type: ignore[arg-type]
+    return figures.turns_ms(line, SimpleNamespace(port=5080), since_s)  # type: ignore[arg-type]  # nothing else of it is asked
 
 
 def test_a_turn_is_from_the_last_sound_said_to_the_first_heard() -> None:

@@ -13,8 +13,9 @@ import pytest
 pytest.importorskip("livekit", reason="the telephone line's packages are not here: requirements-line.txt")
 
 from fsm.events import Rung
-from tests.line.fake_calls import DIAL, NURSE, K, Seen, quiet, seen, virtual  # noqa: F401 a fixture
+from tests.line.fake_calls import DIAL, NURSE, K, Seen, quiet, seen  # noqa: F401 a fixture
 from tests.line.fake_rooms import CALLER, TIMED_OUT, Telephone
+from tests.virtual import in_virtual_time
 from triage.errors import Unavailable
 from triage.lines.livekit import headers, studio
 from triage.lines.livekit.line import RETURN_S, LiveKitLine
@@ -50,7 +51,7 @@ async def bridged() -> AsyncIterator[tuple[Seen, LiveKitLine, "asyncio.Future[No
             await heir.close()
 
 
-@virtual
+@in_virtual_time
 async def test_nurse_and_caller_who_talk_are_left_alone_for_as_long_as_they_do() -> None:
     async with bridged() as (call, heir, opening):
         await asyncio.sleep(1800)
@@ -70,7 +71,7 @@ async def test_nurse_and_caller_who_talk_are_left_alone_for_as_long_as_they_do()
 
 
 @pytest.mark.parametrize("how", ["left", "cut off", "hung up"])
-@virtual
+@in_virtual_time
 async def test_the_caller_of_a_nurse_who_is_gone_is_ours_again(how: str) -> None:
     async with bridged() as (call, heir, opening):
         await asyncio.sleep(10)
@@ -93,7 +94,7 @@ async def test_the_caller_of_a_nurse_who_is_gone_is_ours_again(how: str) -> None
         assert there != NURSE and there.startswith(NURSE), "whoever still puts the old leg out does not hit the new one"
 
 
-@virtual
+@in_virtual_time
 async def test_a_nurse_whose_caller_hangs_up_is_let_go() -> None:
     async with bridged() as (call, heir, opening):
         await asyncio.sleep(10)
@@ -104,7 +105,7 @@ async def test_a_nurse_whose_caller_hangs_up_is_let_go() -> None:
         assert call.room.remote_participants == {}
 
 
-@virtual
+@in_virtual_time
 async def test_a_caller_who_is_cut_off_and_comes_back_is_joined_to_the_nurse_again() -> None:
     async with bridged() as (call, _, opening):
         await asyncio.sleep(10)
@@ -117,7 +118,7 @@ async def test_a_caller_who_is_cut_off_and_comes_back_is_joined_to_the_nurse_aga
         assert not opening.done()
 
 
-@virtual
+@in_virtual_time
 async def test_a_line_that_is_kept_leaves_a_ringing_nurse_to_nobody_and_the_caller_to_the_next() -> None:
     async with seen(nurse=Telephone(answers_s=5.0)) as call:
         call.transfer(1, DIAL)
@@ -127,7 +128,7 @@ async def test_a_line_that_is_kept_leaves_a_ringing_nurse_to_nobody_and_the_call
         assert call.world.requests("end_call") == [] and K.HUNG_UP not in call.kinds
 
 
-@virtual
+@in_virtual_time
 async def test_a_caller_who_is_kept_stands_though_the_server_does_nothing() -> None:
     async with seen(nurse=Telephone(answers_s=0.3)) as call:
         call.transfer(1, DIAL)
@@ -145,7 +146,7 @@ async def never(*_: object, **__: object) -> None:
     await asyncio.Event().wait()
 
 
-@virtual
+@in_virtual_time
 async def test_no_wait_on_the_sdk_is_without_end() -> None:
     source = SimpleNamespace(aclose=never)
     participant = SimpleNamespace(publish_track=never, unpublish_track=never, perform_rpc=never)
@@ -163,7 +164,7 @@ async def test_no_wait_on_the_sdk_is_without_end() -> None:
             await headers.caller_number(room, CALLER)
 
 
-@virtual
+@in_virtual_time
 async def test_hanging_up_ends_though_nobody_answers_at_all() -> None:
     async with seen() as call:
         call.world.failing["end_call"] = SignallingError(Fault.UNKNOWN)

@@ -315,7 +315,7 @@ class TestRefer:
         async with world.call() as leg:
             for attempt, kind in ((1, REFER), (2, DIAL)):
                 leg.transfer(attempt, kind, "queue")
-                await leg.until(lambda n=attempt: bool(leg.of(n)))  # type: ignore[misc]
+                await leg.until(lambda n=attempt: bool(leg.of(n)))  # type: ignore[misc]  # bound now
                 assert leg.of(attempt) == [(K.REFUSED, "400")]
         said = [record.getMessage() for record in caplog.records if record.name == "triage.lines.livekit"]
         assert [text for text in said if "nurse target queue" in text] and "+15550111" not in "".join(said)

@@ -10,15 +10,16 @@ import pytest
 
 pytest.importorskip("livekit", reason="the telephone line's packages are not here: requirements-line.txt")
 
-from tests.line.fake_calls import DESK, DIAL, NURSE, REFER, K, quiet, seen, sound, virtual  # noqa: F401 a fixture
+from tests.line.fake_calls import DESK, DIAL, NURSE, REFER, K, quiet, seen, sound  # noqa: F401 a fixture
 from tests.line.fake_rooms import CALLER, CLIENT_INITIATED, TIMED_OUT, Telephone
+from tests.virtual import in_virtual_time
 from triage.lines.livekit.nurse_leg import HOLD_AGAIN_S
 from triage.lines.livekit.signalling import Fault, SignallingError
 
 # --- nurses who are dialled
 
 
-@virtual
+@in_virtual_time
 async def test_a_held_nurse_hears_the_whisper_alone_and_nobody_hears_her() -> None:
     async with seen(nurse=Telephone(answers_s=0.5)) as call:
         heard: set[frozenset[str]] = set()
@@ -38,7 +39,7 @@ async def test_a_held_nurse_hears_the_whisper_alone_and_nobody_hears_her() -> No
         assert call.of(1) == [(K.RINGING, ""), (K.ANSWERED, "")]
 
 
-@virtual
+@in_virtual_time
 async def test_a_telephone_that_answers_at_once_is_held_within_its_first_fifth_of_a_second() -> None:
     async with seen(nurse=Telephone(joins_s=0.0, rings_s=None, answers_s=0.0)) as call:
         call.transfer(1, DIAL)
@@ -50,7 +51,7 @@ async def test_a_telephone_that_answers_at_once_is_held_within_its_first_fifth_o
         assert call.world.hears(NURSE) == {NURSE} and call.world.hears(CALLER) == {"agent"}
 
 
-@virtual
+@in_virtual_time
 async def test_a_leg_that_asks_for_everybody_again_is_held_again() -> None:
     async with seen(nurse=Telephone(answers_s=0.3)) as call:
         call.transfer(1, DIAL)
@@ -68,7 +69,7 @@ async def test_a_leg_that_asks_for_everybody_again_is_held_again() -> None:
 
 @pytest.mark.parametrize("who", ["nurse", "caller", "both", "all"])
 @pytest.mark.parametrize("asks_after_s", [0.0, 0.03, 0.2, 0.6, 1.9, 3.4])
-@virtual
+@in_virtual_time
 async def test_a_held_nurse_and_a_caller_who_come_back_are_apart_at_once(who: str, asks_after_s: float) -> None:
     """After a restart of livekit-server everybody enters anew, and asks to hear everybody some time after that."""
     async with seen(nurse=Telephone(answers_s=0.3)) as call:
@@ -97,7 +98,7 @@ async def test_a_held_nurse_and_a_caller_who_come_back_are_apart_at_once(who: st
         assert call.of(1)[-1] == (K.ANSWERED, ""), "and she is held still"
 
 
-@virtual
+@in_virtual_time
 async def test_a_bridge_joins_the_two_and_ours_is_heard_by_the_caller_alone() -> None:
     async with seen(nurse=Telephone(answers_s=0.3, key_s=0.5)) as call:
         call.transfer(1, DIAL)
@@ -110,7 +111,7 @@ async def test_a_bridge_joins_the_two_and_ours_is_heard_by_the_caller_alone() ->
         call.line.bridge(77)
 
 
-@virtual
+@in_virtual_time
 async def test_a_bridge_right_after_the_answer_is_not_undone_by_the_hold() -> None:
     for wait_s in (0.0, 0.001, 0.006, 0.1, 0.152, 0.156, 0.16, 0.165, 1.17):
         async with seen(nurse=Telephone(answers_s=0.3)) as call:
@@ -122,7 +123,7 @@ async def test_a_bridge_right_after_the_answer_is_not_undone_by_the_hold() -> No
             assert CALLER in call.world.hears(NURSE) and NURSE in call.world.hears(CALLER), wait_s
 
 
-@virtual
+@in_virtual_time
 async def test_a_bridge_that_the_server_refuses_is_tried_again() -> None:
     async with seen(nurse=Telephone(answers_s=0.3)) as call:
         call.transfer(1, DIAL)
@@ -136,7 +137,7 @@ async def test_a_bridge_that_the_server_refuses_is_tried_again() -> None:
         assert CALLER in call.world.hears(NURSE) and NURSE in call.world.hears(CALLER)
 
 
-@virtual
+@in_virtual_time
 async def test_a_slow_server_cannot_leave_a_nurse_deaf() -> None:
     async with seen(nurse=Telephone(answers_s=0.1)) as call:
         may_hear = call.world.may_hear
@@ -145,13 +146,13 @@ async def test_a_slow_server_cannot_leave_a_nurse_deaf() -> None:
             await asyncio.sleep(0.0 if may else 1.0)
             await may_hear(identity, may)
 
-        call.world.may_hear = slow  # type: ignore[method-assign]
+        call.world.may_hear = slow  # type: ignore[method-assign]  # of a stand-in
         call.transfer(1, DIAL)
         await asyncio.sleep(4)
         assert call.world.hears(NURSE) == {NURSE}
 
 
-@virtual
+@in_virtual_time
 async def test_two_nurses_are_kept_apart_from_each_other_too() -> None:
     async with seen(nurse=Telephone(answers_s=0.3, key_s=0.3)) as call:
         call.transfer(1, DIAL)
@@ -166,7 +167,7 @@ async def test_two_nurses_are_kept_apart_from_each_other_too() -> None:
         assert call.world.hears(CALLER) == {"agent", NURSE}
 
 
-@virtual
+@in_virtual_time
 async def test_a_ringing_leg_that_is_released_stops_ringing_and_is_never_told_of() -> None:
     for moment in (0.01, 0.1, 0.5):
         async with seen(nurse=Telephone(answers_s=5.0)) as call:
@@ -179,7 +180,7 @@ async def test_a_ringing_leg_that_is_released_stops_ringing_and_is_never_told_of
             assert NURSE not in call.world.studio.mouths or call.world.studio.mouths[NURSE].loud() == []
 
 
-@virtual
+@in_virtual_time
 async def test_an_answer_that_comes_after_the_release_or_the_time_limit_is_put_out() -> None:
     for release in (True, False):
         async with seen(nurse=Telephone(answers_s=None)) as call:
@@ -197,7 +198,7 @@ async def test_an_answer_that_comes_after_the_release_or_the_time_limit_is_put_o
             assert NURSE not in call.room.remote_participants and call.of(1) == told
 
 
-@virtual
+@in_virtual_time
 async def test_a_released_nurse_is_told_to_the_end_and_then_put_out() -> None:
     async with seen(nurse=Telephone(answers_s=0.3)) as call:
         call.transfer(1, DIAL)
@@ -216,7 +217,7 @@ async def test_a_released_nurse_is_told_to_the_end_and_then_put_out() -> None:
         assert call.of(1) == [(K.RINGING, ""), (K.ANSWERED, "")]
 
 
-@virtual
+@in_virtual_time
 async def test_the_last_word_to_a_nurse_is_said_though_the_line_closes() -> None:
     async with seen(nurse=Telephone(answers_s=0.3)) as call:
         call.transfer(1, DIAL)
@@ -230,7 +231,7 @@ async def test_the_last_word_to_a_nurse_is_said_though_the_line_closes() -> None
         assert NURSE not in call.room.remote_participants
 
 
-@virtual
+@in_virtual_time
 async def test_a_nurse_who_is_gone_after_the_answer_is_lost_once() -> None:
     for how in ("status", "left", "cut off"):
         async with seen(nurse=Telephone(answers_s=0.3)) as call:
@@ -244,7 +245,7 @@ async def test_a_nurse_who_is_gone_after_the_answer_is_lost_once() -> None:
             assert not call.frames_ended
 
 
-@virtual
+@in_virtual_time
 async def test_a_caller_who_hangs_up_while_a_nurse_rings_or_is_held_leaves_her_to_be_told() -> None:
     for wait_s in (0.5, 2.0):
         async with seen() as call:
@@ -262,7 +263,7 @@ async def test_a_caller_who_hangs_up_while_a_nurse_rings_or_is_held_leaves_her_t
             assert K.NURSE_LOST not in call.kinds
 
 
-@virtual
+@in_virtual_time
 async def test_a_success_of_the_api_after_the_leg_was_seen_answered_changes_nothing() -> None:
     async with seen(nurse=Telephone(answers_s=0.3)) as call:
         call.transfer(1, DIAL, timeout_s=3.0)
@@ -270,7 +271,7 @@ async def test_a_success_of_the_api_after_the_leg_was_seen_answered_changes_noth
         assert call.of(1) == [(K.RINGING, ""), (K.ANSWERED, "")]
 
 
-@virtual
+@in_virtual_time
 async def test_an_answer_that_the_api_tells_too_late_was_seen_in_the_room() -> None:
     async with seen() as call:
 
@@ -280,7 +281,7 @@ async def test_an_answer_that_the_api_tells_too_late_was_seen_in_the_room() -> N
             await asyncio.sleep(2)
             raise SignallingError(Fault.UNKNOWN)
 
-        call.world.dial = late  # type: ignore[method-assign]
+        call.world.dial = late  # type: ignore[method-assign]  # of a stand-in
         call.transfer(1, DIAL)
         await asyncio.sleep(5)
         assert call.of(1) == [(K.ANSWERED, "")] and NURSE in call.room.remote_participants

@@ -9,14 +9,15 @@ import pytest
 
 pytest.importorskip("livekit", reason="the telephone line's packages are not here: requirements-line.txt")
 
-from tests.line.fake_calls import REFER, K, quiet, seen, virtual  # noqa: F401 a fixture
+from tests.line.fake_calls import REFER, K, quiet, seen  # noqa: F401 a fixture
 from tests.line.fake_rooms import CALLER
+from tests.virtual import in_virtual_time
 
 SUCCESS_S = 1.2
 """The API has told the success by then."""
 
 
-@virtual
+@in_virtual_time
 async def test_a_leg_that_ends_a_fifth_of_a_second_after_the_success_is_an_unknown_outcome() -> None:
     async with seen() as call:
         call.transfer(1, REFER)
@@ -26,7 +27,7 @@ async def test_a_leg_that_ends_a_fifth_of_a_second_after_the_success_is_an_unkno
         assert call.kinds == [K.HUNG_UP, K.TIMED_OUT]
 
 
-@virtual
+@in_virtual_time
 async def test_a_leg_that_stands_half_a_second_after_the_success_is_with_the_nurse() -> None:
     async with seen() as call:
         call.transfer(1, REFER)

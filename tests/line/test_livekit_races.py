@@ -11,8 +11,9 @@ import pytest
 pytest.importorskip("livekit", reason="the telephone line's packages are not here: requirements-line.txt")
 
 from fsm.states import RungKind
-from tests.line.fake_calls import DESK, DIAL, NURSE, REFER, K, quiet, seen, sound, virtual  # noqa: F401 a fixture
+from tests.line.fake_calls import DESK, DIAL, NURSE, REFER, K, quiet, seen, sound  # noqa: F401 a fixture
 from tests.line.fake_rooms import CALLER, ROOM_CLOSED, TIMED_OUT, Telephone
+from tests.virtual import in_virtual_time
 from triage.errors import TimedOut, Unavailable
 from triage.lines.livekit import line as lines
 from triage.lines.livekit.headers import PACKET_HEADER
@@ -23,7 +24,7 @@ from triage.ports import FRAME, LineSignal
 # --- the caller's leg
 
 
-@virtual
+@in_virtual_time
 async def test_the_call_is_answered_only_after_our_voice_was_published_and_for_the_caller_alone() -> None:
     async with seen(up=False) as call:
         await call.line.open()
@@ -33,7 +34,7 @@ async def test_the_call_is_answered_only_after_our_voice_was_published_and_for_t
         assert call.world.hears(CALLER) == {"agent"}
 
 
-@virtual
+@in_virtual_time
 async def test_a_caller_who_is_gone_before_the_answer() -> None:
     for moment in ("before open", "before connect"):
         async with seen(up=False) as call:
@@ -47,27 +48,27 @@ async def test_a_caller_who_is_gone_before_the_answer() -> None:
             assert call.kinds == [K.HUNG_UP] or not call.kinds
 
 
-@virtual
+@in_virtual_time
 async def test_a_caller_in_a_browser_is_there_at_once() -> None:
     async with seen(up=False) as call:
         caller = call.room.remote_participants[CALLER]
         caller.kind, caller.attributes = 0, {}
-        call.world.published = lambda name: None  # type: ignore[method-assign]
+        call.world.published = lambda name: None  # type: ignore[method-assign]  # of a stand-in
         await call.line.open()
         async with asyncio.timeout(0.01):
             await call.line.connect()
 
 
-@virtual
+@in_virtual_time
 async def test_a_call_that_is_never_answered() -> None:
     async with seen(up=False) as call:
-        call.world.published = lambda name: None  # type: ignore[method-assign]
+        call.world.published = lambda name: None  # type: ignore[method-assign]  # of a stand-in
         await call.line.open()
         with pytest.raises(TimedOut, match="never active"):
             await call.line.connect()
 
 
-@virtual
+@in_virtual_time
 async def test_hanging_up_is_told_once_by_status_or_departure_whichever_comes_first() -> None:
     for first in ("status", "departure"):
         async with seen() as call:
@@ -82,12 +83,12 @@ async def test_hanging_up_is_told_once_by_status_or_departure_whichever_comes_fi
             assert call.kinds == [K.HUNG_UP] and call.frames_ended and call.signals_ended
 
 
-@virtual
+@in_virtual_time
 async def test_a_caller_who_was_cut_off_may_come_back_and_time_goes_on_meanwhile() -> None:
     async with seen() as call:
         await asyncio.sleep(1.001)
         for reason in (TIMED_OUT, None):
-            call.room.leave(CALLER, reason)  # type: ignore[arg-type]
+            call.room.leave(CALLER, reason)
             await asyncio.sleep(4)
             call.room.join(CALLER, "active")
             await asyncio.sleep(20)
@@ -101,7 +102,7 @@ async def test_a_caller_who_was_cut_off_may_come_back_and_time_goes_on_meanwhile
         assert call.kinds == [K.HUNG_UP]
 
 
-@virtual
+@in_virtual_time
 async def test_while_we_are_cut_off_ourselves_nobody_is_given_up() -> None:
     async with seen(nurse=Telephone(answers_s=0.3)) as call:
         call.transfer(1, DIAL)
@@ -109,8 +110,8 @@ async def test_while_we_are_cut_off_ourselves_nobody_is_given_up() -> None:
         call.line.bridge(1)
         await asyncio.sleep(0.5)
         call.room.emit("reconnecting")
-        call.room.leave(CALLER, None)  # type: ignore[arg-type]
-        call.room.leave(NURSE, None)  # type: ignore[arg-type]
+        call.room.leave(CALLER, None)
+        call.room.leave(NURSE, None)
         await asyncio.sleep(10)
         call.room.join(NURSE, "active")
         await asyncio.sleep(10)
@@ -125,7 +126,7 @@ async def test_while_we_are_cut_off_ourselves_nobody_is_given_up() -> None:
         assert CALLER in call.world.hears(NURSE) and NURSE in call.world.hears(CALLER)
 
 
-@virtual
+@in_virtual_time
 async def test_a_room_that_is_lost_for_good_ends_the_call() -> None:
     async with seen() as call:
         call.room.emit("disconnected", ROOM_CLOSED)
@@ -133,7 +134,7 @@ async def test_a_room_that_is_lost_for_good_ends_the_call() -> None:
         assert call.kinds == [K.HUNG_UP] and call.frames_ended
 
 
-@virtual
+@in_virtual_time
 async def test_keys_count_by_whose_they_are() -> None:
     async with seen(nurse=Telephone(answers_s=0.3)) as call:
         call.transfer(1, DIAL)
@@ -152,7 +153,7 @@ async def test_keys_count_by_whose_they_are() -> None:
         ]
 
 
-@virtual
+@in_virtual_time
 async def test_after_a_reconnection_our_tracks_are_for_the_same_ears_again() -> None:
     async with seen() as call:
         call.world.studio.mouths["agent"].sid = "TR_new"
@@ -163,7 +164,7 @@ async def test_after_a_reconnection_our_tracks_are_for_the_same_ears_again() -> 
         assert call.world.studio.allowed == {CALLER: {"TR_new"}}
 
 
-@virtual
+@in_virtual_time
 async def test_what_is_said_after_the_end_is_heard_by_nobody_and_stays_queued_until_it_is_dropped() -> None:
     async with seen() as call:
         call.world.hang_up()
@@ -176,7 +177,7 @@ async def test_what_is_said_after_the_end_is_heard_by_nobody_and_stays_queued_un
 # --- the end by us
 
 
-@virtual
+@in_virtual_time
 async def test_hanging_up_tries_again_and_another_way() -> None:
     for failing, rpc, ended, rpcs in (
         (SignallingError(Fault.UNKNOWN), "{}", 1, 1),
@@ -194,7 +195,7 @@ async def test_hanging_up_tries_again_and_another_way() -> None:
             assert call.kinds == [K.HUNG_UP]
 
 
-@virtual
+@in_virtual_time
 async def test_closing_leaves_nurse_and_caller_who_talk_and_puts_out_everybody_else() -> None:
     async with seen(nurse=Telephone(answers_s=0.3, key_s=0.5)) as call:
         call.transfer(1, DIAL)
@@ -209,7 +210,7 @@ async def test_closing_leaves_nurse_and_caller_who_talk_and_puts_out_everybody_e
         assert call.world.requests("end_call") == []
 
 
-@virtual
+@in_virtual_time
 async def test_who_comes_after_a_process_that_died_puts_out_what_it_left_behind() -> None:
     async with seen(up=False) as call:
         call.room.join("nurse_3", "ringing")
@@ -218,7 +219,7 @@ async def test_who_comes_after_a_process_that_died_puts_out_what_it_left_behind(
         assert set(call.room.remote_participants) == {CALLER}
 
 
-@virtual
+@in_virtual_time
 async def test_closing_is_bounded_though_the_server_answers_nothing() -> None:
     async with seen(nurse=Telephone(answers_s=5.0)) as call:
 
@@ -227,13 +228,13 @@ async def test_closing_is_bounded_though_the_server_answers_nothing() -> None:
 
         call.transfer(1, DIAL)
         await asyncio.sleep(0.5)
-        call.world.remove = call.world.end_call = never  # type: ignore[method-assign]
+        call.world.remove = call.world.end_call = never  # type: ignore[method-assign]  # of a stand-in
         began = call.world.clock.now_ns()
         await call.line.close()
         assert call.world.clock.now_ns() - began < (lines.CLOSE_S + 1) * 1e9
 
 
-@virtual
+@in_virtual_time
 async def test_closing_before_a_nurse_has_joined_still_puts_her_out() -> None:
     async with seen(nurse=Telephone(joins_s=0.2)) as call:
         call.transfer(1, DIAL)
@@ -246,7 +247,7 @@ async def test_closing_before_a_nurse_has_joined_still_puts_her_out() -> None:
 # --- REFER
 
 
-@virtual
+@in_virtual_time
 async def test_a_refer_says_the_code_and_nothing_else_and_gives_up_before_us() -> None:
     async with seen() as call:
         call.transfer(1, REFER, timeout_s=9.0)
@@ -256,7 +257,7 @@ async def test_a_refer_says_the_code_and_nothing_else_and_gives_up_before_us() -
 
 
 @pytest.mark.parametrize("empty", [True, False])
-@virtual
+@in_virtual_time
 async def test_a_success_is_believed_while_the_callers_leg_stands(empty: bool) -> None:
     async with seen(empty_success=empty) as call:
         call.transfer(1, REFER)
@@ -270,7 +271,7 @@ async def test_a_success_is_believed_while_the_callers_leg_stands(empty: bool) -
 
 
 @pytest.mark.parametrize("empty", [True, False])
-@virtual
+@in_virtual_time
 async def test_a_caller_who_hangs_up_in_mid_transfer_was_not_transferred_whatever_the_api_says(empty: bool) -> None:
     async with seen(empty_success=empty, nurse=Telephone(answers_s=None)) as call:
         call.transfer(1, REFER)
@@ -281,7 +282,7 @@ async def test_a_caller_who_hangs_up_in_mid_transfer_was_not_transferred_whateve
         assert call.signals_ended
 
 
-@virtual
+@in_virtual_time
 async def test_a_leg_that_ends_right_after_the_success_proves_nothing() -> None:
     """A phone that hangs up after its NOTIFY 200, and a caller who hung up: nobody can tell one from the other."""
     async with seen() as call:
@@ -305,7 +306,7 @@ async def test_a_leg_that_ends_right_after_the_success_proves_nothing() -> None:
     ],
 )
 @pytest.mark.parametrize("kind", [REFER, DIAL])
-@virtual
+@in_virtual_time
 async def test_every_failure_has_its_own_word(kind: RungKind, fault: SignallingError, told: Any) -> None:
     async with seen() as call:
         call.world.failing["refer" if kind is REFER else "dial"] = fault
@@ -315,7 +316,7 @@ async def test_every_failure_has_its_own_word(kind: RungKind, fault: SignallingE
         assert call.line.ours and not call.signals_ended
 
 
-@virtual
+@in_virtual_time
 async def test_a_server_that_never_answers_is_given_up_at_our_own_limit() -> None:
     async with seen() as call:
 
@@ -323,7 +324,7 @@ async def test_a_server_that_never_answers_is_given_up_at_our_own_limit() -> Non
             await asyncio.Event().wait()
             return True
 
-        call.world.refer = call.world.dial = never  # type: ignore[assignment, method-assign]
+        call.world.refer = call.world.dial = never  # type: ignore[assignment, method-assign]  # of a stand-in
         for attempt, kind in ((1, REFER), (2, DIAL)):
             call.transfer(attempt, kind, timeout_s=5.0)
             await asyncio.sleep(4.9)
@@ -333,7 +334,7 @@ async def test_a_server_that_never_answers_is_given_up_at_our_own_limit() -> Non
             assert call.signals[-1].source == "own clock"
 
 
-@virtual
+@in_virtual_time
 async def test_targets_that_cannot_be_reached_on_this_line() -> None:
     async with seen() as call:
         call.transfer(1, DESK)
@@ -347,7 +348,7 @@ async def test_targets_that_cannot_be_reached_on_this_line() -> None:
         assert call.world.requests("refer") == call.world.requests("dial") == []
 
 
-@virtual
+@in_virtual_time
 async def test_an_attempt_is_started_once_and_one_refer_at_a_time() -> None:
     async with seen() as call:
         call.transfer(1, REFER)
@@ -358,14 +359,14 @@ async def test_an_attempt_is_started_once_and_one_refer_at_a_time() -> None:
         assert [(s.kind, s.attempt) for s in call.signals] == [(K.PENDING, 2)]
 
 
-@virtual
+@in_virtual_time
 async def test_a_bug_in_an_attempt_is_told_as_an_unknown_outcome(caplog: pytest.LogCaptureFixture) -> None:
     async with seen() as call:
 
         async def broken(*_: Any, **__: Any) -> bool:
             raise ZeroDivisionError
 
-        call.world.refer = broken  # type: ignore[assignment, method-assign]
+        call.world.refer = broken  # type: ignore[method-assign]  # of a stand-in
         call.transfer(1, REFER)
         await asyncio.sleep(0.1)
         assert call.of(1) == [(K.TIMED_OUT, "")]
@@ -377,7 +378,7 @@ async def test_a_bug_in_an_attempt_is_told_as_an_unknown_outcome(caplog: pytest.
     caplog.clear()
 
 
-@virtual
+@in_virtual_time
 async def test_a_bug_in_a_handler_is_a_failure_of_the_line_and_not_a_line_in_the_sdks_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -126,7 +126,7 @@ async def test_every_error_has_one_meaning(answer: tuple[str, str, int, str], ki
 async def test_an_answer_that_makes_no_sense_is_an_unknown_outcome() -> None:
     for nonsense in (web.Response(body=b"\xff\xff\xff"), web.Response(text="<html>", status=502)):
         with pytest.raises(SignallingError) as told:
-            await refer(lambda *_, said=nonsense: said)  # type: ignore[misc]
+            await refer(lambda *_, said=nonsense: said)
         assert told.value.kind is Fault.UNKNOWN
 
 
@@ -225,7 +225,7 @@ async def test_a_task_that_breaks_is_told_by_its_name_and_takes_nobody_with_it()
         await ended.wait()
 
     tasks.start(breaks(), "one")
-    waits = tasks.start(asyncio.Event().wait(), "two")  # type: ignore[arg-type]
+    waits = tasks.start(asyncio.Event().wait(), "two")  # type: ignore[arg-type]  # what it returns is nobody's
     spared = tasks.start(by_itself(), "three")
     await asyncio.sleep(0)
     asyncio.get_running_loop().call_later(0.05, ended.set)

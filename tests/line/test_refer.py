@@ -13,7 +13,7 @@ UP = Notified(200, "OK")
 
 
 def run(happenings: list[Happening]) -> list[TransferEvent]:
-    state, events = TransferState(), []
+    state, events = TransferState(), list[TransferEvent]()
     for happening in happenings:
         state, new = step(state, happening)
         events += new

@@ -120,12 +120,12 @@ async def test_hold_stops_what_is_sent_and_resume_brings_it_back(tmp_path: Path)
         await desk.held()
         assert call.held
         await asyncio.sleep(0.05)
-        before = call.counts.sent  # type: ignore[attr-defined]
+        before = call.counts.sent  # type: ignore[attr-defined]  # a call of the agent's own
         await asyncio.sleep(0.4)
-        assert call.counts.sent == before  # type: ignore[attr-defined]
+        assert call.counts.sent == before  # type: ignore[attr-defined]  # a call of the agent's own
         assert (await caller).status == 0
         assert desk.holds == [True, False]
-        assert call.counts.sent > before + 10  # type: ignore[attr-defined]
+        assert call.counts.sent > before + 10  # type: ignore[attr-defined]  # a call of the agent's own
         assert await desk.end() is EndReason.REMOTE_BYE
 
 

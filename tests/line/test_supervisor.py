@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -34,9 +35,9 @@ async def nothing() -> None:
     pass
 
 
-def program(script: str, name: str = "one", *, probe: Callable[[], Awaitable[bool]] = yes, **more: object) -> Program:
+def program(script: str, name: str = "one", *, probe: Callable[[], Awaitable[bool]] = yes, **more: Any) -> Program:
     argv = ("/bin/sh", "-c", script)
-    return Program(name, argv, {"PATH": os.environ["PATH"]}, probe, "nowhere", **more)  # type: ignore[arg-type]
+    return Program(name, argv, {"PATH": os.environ["PATH"]}, probe, "nowhere", **more)
 
 
 def supervise(line: Line, *programs: Program, after_engines: Callable[[], Awaitable[None]] = nothing) -> Supervisor:
@@ -341,7 +342,7 @@ async def test_redis_and_the_server_come_back_and_are_provisioned_again(
                 health = made.health[name]
                 assert health.pid is not None
                 os.kill(health.pid, signal.SIGKILL)
-                await until(lambda health=health: health.restarts == 1 and health.state is State.UP)  # type: ignore[misc]
+                await until(lambda health=health: health.restarts == 1 and health.state is State.UP)  # type: ignore[misc]  # bound now
                 await until(lambda: _nothing_lacks(missing(settings, line)))
 
 

@@ -191,8 +191,8 @@ def test_an_answer_that_nobody_acknowledges_is_noticed() -> None:
 def test_a_cancel_finds_its_invite_and_no_other() -> None:
     async def story(wire: Wire) -> None:
         wire.receive(request("INVITE"))
-        assert wire.layer.invite_of(parse(request("CANCEL"))) is wire.requests[0]  # type: ignore[arg-type]
-        assert wire.layer.invite_of(parse(request("CANCEL", branch="z9hG4bKtwo"))) is None  # type: ignore[arg-type]
+        assert wire.layer.invite_of(parse(request("CANCEL"))) is wire.requests[0]  # type: ignore[arg-type]  # a request
+        assert wire.layer.invite_of(parse(request("CANCEL", branch="z9hG4bKtwo"))) is None  # type: ignore[arg-type]  # a request
 
     live(story)
 

@@ -3,6 +3,7 @@
 import gc
 import time
 import traceback
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -29,8 +30,8 @@ pytestmark = pytest.mark.line
 HERE = ("127.0.0.1", 5081)
 
 
-def invite(*headers: str, **parts: object) -> SipRequest:
-    message = parse(request("INVITE", *headers, body=SDP, **parts))  # type: ignore[arg-type]
+def invite(*headers: str, **parts: Any) -> SipRequest:
+    message = parse(request("INVITE", *headers, body=SDP, **parts))
     assert isinstance(message, SipRequest)
     return message
 
@@ -187,9 +188,16 @@ def test_an_answer_goes_back_the_way_it_came() -> None:
 
 
 def test_a_line_break_never_gets_into_a_header() -> None:
-    plain = {"method": "BYE", "uri": "sip:a@b", "from_": "<sip:a@b>", "to": "<sip:a@b>", "call_id": "x", "cseq": 1}
+    plain: dict[str, Any] = {
+        "method": "BYE",
+        "uri": "sip:a@b",
+        "from_": "<sip:a@b>",
+        "to": "<sip:a@b>",
+        "call_id": "x",
+        "cseq": 1,
+    }
     with pytest.raises(ValueError):
-        Outgoing(**plain, headers=[("X-A", "1\r\nX-B: 2")]).render("SIP/2.0/UDP a;branch=b")  # type: ignore[arg-type]
+        Outgoing(**plain, headers=[("X-A", "1\r\nX-B: 2")]).render("SIP/2.0/UDP a;branch=b")
 
 
 @pytest.mark.parametrize(
