@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from audit.chain import summary_job
 from audit.folder import AuditFolder
 from audit.outbox import Outbox
 from audit.reader import Reader
@@ -28,6 +29,14 @@ from triage.lines.nurse_phones import Behaviour, NursePhone
 
 pytestmark = pytest.mark.realtime
 
+DEAD_JOURNAL = """
+import os, sys
+from pathlib import Path
+from audit.entries import Entry
+from audit.journal import Journal
+Journal(Path(sys.argv[1]), "dead").append([Entry.from_json(sys.argv[2].encode())])
+os._exit(9)
+"""
 SILENT = {"nurse": NursePhone(Behaviour.SILENT)}
 WITHIN_S = 15.0
 
@@ -89,10 +98,6 @@ def a_call(folder: Path, writer: str = "test") -> Rung:
     return rang
 
 
-def page_of(call: Rung) -> Path:
-    return call.audit.root / "calls" / call.finished.call_id / "summary.md"
-
-
 def closed_in(folder: Path, call: str) -> bool:
     with closing(SqliteStore(AuditFolder(folder).database)) as store:
         return next(listed.closed for listed in Reader(store).calls() if listed.call == call)
@@ -101,10 +106,10 @@ def closed_in(folder: Path, call: str) -> bool:
 def test_it_writes_what_is_due_says_so_by_id_and_ends_cleanly(folder: Path, keeper: Callable[[], Running]) -> None:
     before = a_call(folder)
     running = keeper()
-    running.until(lambda: page_of(before).exists() and closed_in(folder, before.finished.call_id))
+    running.until(lambda: closed_in(folder, before.finished.call_id))
     running.until(running.works)
     after = a_call(folder, "later")
-    running.until(lambda: page_of(after).exists() and closed_in(folder, after.finished.call_id))
+    running.until(lambda: closed_in(folder, after.finished.call_id))
     assert running.end() == 0
     assert not (folder / heartbeat.BEAT).exists()
     for call in (before, after):
@@ -120,7 +125,7 @@ def test_the_end_still_writes_what_became_due_meanwhile(
     running.until(running.works)
     call = a_call(folder)
     assert running.end(order) == 0
-    assert page_of(call).exists() and closed_in(folder, call.finished.call_id)
+    assert closed_in(folder, call.finished.call_id)
 
 
 def test_a_second_keeper_is_refused_in_one_line(folder: Path, keeper: Callable[[], Running]) -> None:
@@ -141,12 +146,33 @@ def test_a_locked_store_is_said_once_and_waited_for(folder: Path, keeper: Callab
         lock.execute("BEGIN IMMEDIATE")
         running = keeper()
         running.until(lambda: "tried again" in running.said())
-        assert not page_of(call).exists() and not running.works()
+        assert not closed_in(folder, call.finished.call_id) and not running.works()
         lock.execute("ROLLBACK")
-    running.until(lambda: page_of(call).exists() and "works again" in running.said())
+    running.until(lambda: closed_in(folder, call.finished.call_id) and "works again" in running.said())
     running.until(running.works)
     assert running.said().count("tried again") == 1
     assert running.end() == 0
+
+
+def test_a_locked_store_that_a_dead_writers_journal_waits_for_ends_nothing(
+    folder: Path, keeper: Callable[[], Running]
+) -> None:
+    call = a_call(folder)
+    rows = [summary_job("01a1feb9-9ae6-7515-8123-456f0e789012", 1)]
+    journal = subprocess.Popen(
+        [sys.executable, "-c", DEAD_JOURNAL, str(AuditFolder(folder).spool), rows[0].to_json().decode()]
+    )
+    assert journal.wait(WITHIN_S) == 9
+    lock = sqlite3.connect(AuditFolder(folder).database, isolation_level=None)
+    with closing(lock):
+        lock.execute("BEGIN IMMEDIATE")
+        running = keeper()
+        running.until(lambda: "is locked by another program" in running.said())
+        assert not running.works()
+        lock.execute("ROLLBACK")
+    running.until(lambda: "1 records of a writer that died joined" in running.said())
+    running.until(lambda: closed_in(folder, call.finished.call_id))
+    assert running.end() == 0 and "Traceback" not in running.said()
 
 
 def test_a_store_that_is_no_store_ends_nothing(folder: Path, keeper: Callable[[], Running]) -> None:
@@ -166,7 +192,7 @@ def test_a_store_that_is_replaced_is_seen(folder: Path, keeper: Callable[[], Run
     for path in folder.glob("audit.db*"):
         path.unlink()
     call = a_call(folder)
-    running.until(lambda: page_of(call).exists() and closed_in(folder, call.finished.call_id))
+    running.until(lambda: closed_in(folder, call.finished.call_id))
 
 
 def test_a_chain_whose_writer_died_is_left_open_and_holds_up_nobody(
@@ -183,8 +209,8 @@ def test_a_chain_whose_writer_died_is_left_open_and_holds_up_nobody(
     dead = subprocess.run([sys.executable, "-c", program, str(folder)], capture_output=True, text=True, check=False)
     call = a_call(folder)
     running = keeper()
-    running.until(lambda: page_of(call).exists())
-    running.until(running.works)  # the heart beats at the end of the round that wrote the page
+    running.until(lambda: closed_in(folder, call.finished.call_id))
+    running.until(running.works)  # the heart beats at the end of the round that closed the chain
     assert running.end() == 0, dead.stderr
     with closing(SqliteStore(AuditFolder(folder).database)) as store:
         assert not next(c.closed for c in Reader(store).calls() if c.call.startswith("01a1feb9"))

@@ -21,7 +21,7 @@ from pathlib import Path
 from audit.errors import AuditError
 from audit.folder import AuditFolder
 from audit.spool import join_spool
-from audit.store import SqliteStore
+from audit.store import SqliteStore, explained
 from audit.writer import AuditWriter
 from triage import engines, heartbeat
 from triage.clock import NS, Clock
@@ -125,7 +125,9 @@ class _Service:
     def _join(self) -> None:
         store = SqliteStore(self._folder.database)
         try:
-            for joined in join_spool(store, self._folder.spool):
+            with explained(store.path):  # locked, full or damaged: said, and tried again
+                found = join_spool(store, self._folder.spool)
+            for joined in found:
                 if joined.rows:
                     log.warning("%d records of a writer that died joined the store", joined.rows)
                 if joined.damaged:
