@@ -2,7 +2,6 @@
 
 import json
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -15,6 +14,7 @@ from tests.calls import CHEST, Call, Living, Rung, leaves, says
 from triage.demo.patient import Cue
 from triage.keeper import LEASE_NS, RETRY_NS, Keeper
 from triage.lines.nurse_phones import Behaviour, NursePhone
+from triage.summary import Summary
 
 SILENT = {"nurse": NursePhone(Behaviour.SILENT)}
 HOUR = 3_600 * 1_000_000_000
@@ -41,18 +41,20 @@ def call() -> Rung:
     return Call(script=[says(CHEST, Cue.AT, 1.0), leaves(12)], phones=SILENT).ring()
 
 
-def page_of(call: Rung) -> Path:
-    return call.audit.root / "calls" / call.finished.call_id / "summary.md"
-
-
 def test_the_summary_is_the_last_segment_and_closes_the_chain(call: Rung) -> None:
     desk = Desk(call)
     assert desk.round() == 1
     assert call.verified().closed and call.verified().segments == 2
     (summary,) = call.payloads("summary")
     assert any("pain in my chest" in statement["text"] for statement in summary["statements"])
-    assert page_of(call).stat().st_mode & 0o777 == 0o600
-    assert "pain in my chest" in page_of(call).read_text(encoding="utf-8")
+
+
+def test_the_summary_lies_sealed_in_the_chain_and_nowhere_else(call: Rung) -> None:
+    desk = Desk(call)
+    assert desk.round() == 1
+    written = {path.relative_to(call.audit.root).parts[0] for path in call.audit.root.rglob("*") if path.is_file()}
+    assert {name for name in written if not name.startswith("audit.db")} <= {"keys", "packets", "spool"}
+    assert b"pain in my chest" not in call.bytes_on_disk() and b"Situation" not in call.bytes_on_disk()
 
 
 def test_a_call_is_summarised_once(call: Rung) -> None:
@@ -76,15 +78,26 @@ def test_a_call_that_still_lives_is_left_alone() -> None:
 
 
 def test_a_job_that_fails_is_given_back_and_the_next_round_finishes_it(call: Rung) -> None:
-    page_of(call).parent.parent.mkdir(exist_ok=True)
-    page_of(call).parent.write_text("in the way")
-    desk = Desk(call)
+    keys, desk = call.audit.keys, Desk(call)
+    private = (keys / "reader.private").read_bytes()
+    (keys / "reader.private").write_bytes(b"too short")
     assert desk.round() == 0 and desk.keeper.failed == 1
     assert desk.round() == 0 and desk.keeper.failed == 0, "not at once again"
-    page_of(call).parent.unlink()
+    (keys / "reader.private").write_bytes(private)
     assert desk.round(RETRY_NS) == 1 and desk.keeper.failed == 0
-    assert page_of(call).exists() and call.verified().closed
-    assert len(call.payloads("summary")) == 1
+    assert call.verified().closed and len(call.payloads("summary")) == 1
+
+
+def test_a_summary_that_cannot_be_sealed_adds_nothing_to_the_chain(call: Rung, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What can fail fails before the segment is opened: a job that is tried again and again makes no chain grow."""
+    desk = Desk(call)
+    with monkeypatch.context() as broken:
+        broken.setattr(Summary, "payload", lambda _: {"v": 1.5})
+        rounds = [(desk.round(RETRY_NS), desk.keeper.failed) for _ in range(4)]
+    assert rounds == [(0, 1)] * 4
+    assert call.verified().segments == 1
+    assert desk.round(RETRY_NS) == 1
+    assert call.verified().segments == 2 and call.verified().closed
 
 
 def test_a_call_whose_seal_is_broken_holds_up_no_other(call: Rung) -> None:
@@ -100,10 +113,13 @@ def test_a_call_whose_seal_is_broken_holds_up_no_other(call: Rung) -> None:
         connection.commit()
     desk = Desk(other)
     assert desk.round() == 1 and desk.keeper.failed == 1
-    assert other.verified().closed and page_of(other).exists() and not page_of(call).exists()
+    assert other.verified().closed
+    with closing(SqliteStore(call.audit.database)) as store:
+        state = store.chain_state(call.finished.call_id)
+    assert state is not None and not state.closed and len(state.heads) == 1
 
 
-def test_a_keeper_that_dies_after_the_page_leaves_the_job_to_the_next(
+def test_a_keeper_that_dies_before_the_segment_leaves_the_job_to_the_next(
     call: Rung, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk = Desk(call)

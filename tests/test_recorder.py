@@ -176,7 +176,7 @@ def test_the_words_of_a_caller_who_declined_the_record_are_judged_and_stand_nowh
     finals = call.payloads("stt_final")
     assert sum("text_withheld" in p for p in finals) == 2
     (written,) = call.kept()
-    told = opened(call) + written.path.read_text(encoding="utf-8").lower()
+    told = opened(call) + written.summary.text().lower()
     assert [word for word in SEED.lower().split() if word in told] == []
     out = "".join(capfd.readouterr()) + caplog.text
     assert not any(word in out.lower() for word in SEED.lower().split())

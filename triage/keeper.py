@@ -1,22 +1,21 @@
 """The keeper's work on a call that has ended: read its record, write the summary as its last segment, close the chain.
 
 A call leaves a durable job with its very first record; the job is ready when the call's own writer has finished. The
-keeper reads through the reader's service like everybody else, so its reading is on record too. A job that fails is free
-for the next try; a chain that is closed already only needs its job struck off.
+keeper reads through the reader's service like everybody else, so its reading is on record too. The summary lies sealed in
+the chain and nowhere else (`triage audit summary` shows it, as a reading). A job that fails is free for the next try, and
+has added nothing to the chain; a chain that is closed already only needs its job struck off.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from audit.errors import AuditError, SegmentFinished
 from audit.folder import AuditFolder
 from audit.outbox import Job, Outbox
 from audit.reader import Reader
-from audit.records import Stage
+from audit.records import Stage, canonical
 from audit.store import SqliteStore
 from audit.writer import AuditWriter
-from triage.errors import StorageError
 from triage.summary import Summary, SummarySource, summarise
 
 LEASE_NS = 30 * 1_000_000_000
@@ -27,13 +26,12 @@ WHO, PURPOSE = "keeper", "summary"
 
 @dataclass(frozen=True, slots=True)
 class Summarised:
-    """One summary, written."""
+    """One summary, sealed."""
 
     call_id: str
-    path: Path
     summary: Summary
     waited_ns: int = 0
-    """From the sealed record to the written summary."""
+    """From the sealed record to the sealed summary."""
 
 
 class Keeper:
@@ -72,7 +70,7 @@ class Keeper:
                     if (written := self._summarise(store, job)) is not None:
                         done.append(written)
                     outbox.done(job.id, at_ns=self._wall_ns())
-                except (AuditError, StorageError) as error:
+                except AuditError as error:
                     self.failed += 1
                     self.troubles[job.call] = type(error).__name__
                     outbox.failed(job.id, retry_ns=self._wall_ns() + RETRY_NS)
@@ -87,29 +85,12 @@ class Keeper:
         state = store.chain_state(job.call)
         if state is None or state.closed:
             return None
+        payload = summary.payload()
+        canonical(payload)  # raises here, before the chain has a segment that nobody closes
         try:
             segment = self._writer.open_summary(state, monotonic_ns=self._now_ns(), wall_ns=self._wall_ns())
         except SegmentFinished:
             return None
-        path = self._write(job.call, summary)
-        segment.append(Stage.SUMMARY, summary.payload(), turn=0, monotonic_ns=self._now_ns(), wall_ns=self._wall_ns())
+        segment.append(Stage.SUMMARY, payload, turn=0, monotonic_ns=self._now_ns(), wall_ns=self._wall_ns())
         segment.close(monotonic_ns=self._now_ns(), wall_ns=self._wall_ns())
-        return Summarised(job.call, path, summary, self._wall_ns() - (job.ready_ns or self._wall_ns()))
-
-    def _write(self, call: str, summary: Summary) -> Path:
-        """The page itself, beside the call's other files; readable by the owner only.
-
-        Raises:
-            StorageError: it cannot be written.
-        """
-        folder = self._folder.root / "calls" / call
-        path = folder / "summary.md"
-        try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path.write_text(summary.text(), encoding="utf-8")
-            path.chmod(0o600)
-        except OSError as error:
-            raise StorageError(
-                f"{path} cannot be written ({error.strerror}); free space or choose another --data"
-            ) from error
-        return path
+        return Summarised(job.call, summary, self._wall_ns() - (job.ready_ns or self._wall_ns()))

@@ -147,6 +147,13 @@ def test_a_recording_that_cannot_be_written_costs_the_recording_alone(
     assert "chain closed" in out and (only_call(settings) / "summary.md").exists()
 
 
+def test_a_summary_lies_in_the_clear_in_the_demo_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bench = Settings(data_dir=tmp_path, profile="bench", stt="scripted", keep_audio=False)
+    assert run_demo(DemoOrder(scenario="asks_person", fast=True), bench) == 0
+    assert "chain closed" in capsys.readouterr().out
+    assert not list(tmp_path.rglob("*.md")) and not (tmp_path / "calls").exists()
+
+
 def test_audio_is_kept_only_when_the_setting_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = load(env={"TRIAGE_KEEP_AUDIO": "false"}, data=tmp_path)
     assert run_demo(DemoOrder(scenario="busy_nurse", fast=True), settings) == 0

@@ -1,4 +1,4 @@
-"""Promise: a caller's number and words are in the sealed record, the nurse's packet and the summary, and nowhere else.
+"""Promise: a caller's number and words are in the sealed record and the nurse's sealed packet, and nowhere else.
 
 Calls of one seeded number, with seeded words, go every way that leaves traces: transferred, refused and dialled, cut
 after a second, and with the process of the call killed. Then everything is searched: logs, standard output, the
@@ -205,12 +205,8 @@ def test_nothing_is_left_in_redis_when_the_rooms_are_closed(line: WholeLine, wit
     assert found == []
 
 
-def test_no_file_of_the_data_folder_has_them_but_the_summary_which_is_its_owner_s_alone(
-    line: WholeLine, witness: Witness
-) -> None:
+def test_no_file_of_the_data_folder_has_them(line: WholeLine, witness: Witness) -> None:
     script = line.settings.stt_script
     files = [path for path in line.settings.data_dir.rglob("*") if path.is_file() and path != script]
     assert any(path.name == "audit.db" for path in files)
-    found = [path for path in files if holds(path.read_bytes().decode("latin-1"))]
-    assert {path.name for path in found} <= {"summary.md"}
-    assert all(path.stat().st_mode & 0o077 == 0 for path in found)
+    assert [path.name for path in files if holds(path.read_bytes().decode("latin-1"))] == []

@@ -123,7 +123,7 @@ def test_the_callers_are_on_the_list_and_their_number_is_in_the_record_alone(eve
 
 
 async def test_no_log_and_no_file_in_clear_has_a_number_a_code_or_a_word(evening: Evening) -> None:
-    await until(lambda: all((evening.line.settings.data_dir / "calls" / c.call / "summary.md").exists() for c in evening.line.calls()))  # fmt: skip
+    await until(lambda: all(listed.closed for listed in evening.line.calls()))
     secrets = [*NUMBERS, *(evening.code(number) for number in NUMBERS), "pain in my chest"]
     logs = {path.name: path.read_text(errors="replace") for path in evening.line.line.logs.iterdir()}
     packets = {path.name: path.read_bytes().decode("latin-1") for path in (evening.line.settings.data_dir / "packets").iterdir()}  # fmt: skip

@@ -3,7 +3,7 @@
 1. Read everything that may be wrong (settings, scenario, sounds, clips, protocols, rules, keys) before anybody rings.
 2. Live through the call, in real or virtual time, with screen and log as observers.
 3. Ctrl-C once: the caller hangs up, and the call ends by its own rules: drained, sealed, summarised. Twice: at once.
-4. Write the stereo recording and the summary, verify the record, print the report.
+4. Write the stereo recording and the summary's page (its caller is a machine), verify the record, print the report.
 """
 
 import asyncio
@@ -38,6 +38,7 @@ from triage.errors import AssetError, SettingError, UsageError
 from triage.keeper import Keeper
 from triage.lines.nurse_phones import NursePhone
 from triage.stages.silero import SileroVoiceActivity
+from triage.summary import Summary
 from triage.tools import FakeTools
 from triage.trace import Measured, Noted
 from triage.watch import Watch
@@ -81,8 +82,8 @@ class _Stage:
     log: CallLog = field(default_factory=CallLog)
     call_id: str = ""
     interrupted: bool = False
-    summaries: dict[str, Path] = field(default_factory=dict)
-    """Written by the keeper, by call."""
+    summaries: dict[str, Summary] = field(default_factory=dict)
+    """Sealed by the keeper, by call."""
     files: dict[str, Path] = field(default_factory=dict)
     """What was left, by what it is."""
     troubles: list[str] = field(default_factory=list)
@@ -214,13 +215,29 @@ async def _summarised(stage: _Stage, finished: Finished, clock: Clock, screen: S
         while stage.call_id not in stage.summaries:  # calls that were broken off before may be due first
             if not (written := await asyncio.to_thread(keeper.work)):
                 break
-            stage.summaries.update({item.call_id: item.path for item in written})
+            stage.summaries.update({item.call_id: item.summary for item in written})
     except AuditError as error:
         stage.troubles.append(f"no summary: {error}")
     if stage.call_id in stage.summaries:
+        _write_page(stage)
         took = Measured(at_ns=clock.now_ns(), name="summary", ms=(clock.now_ns() - finished.ended_ns) / 1e6)
         screen.observe(took)
         stage.log.observe(took)
+
+
+def _write_page(stage: _Stage) -> None:
+    """The summary in the clear, readable by the owner only. Of the demo's own call alone: its caller is a machine."""
+    if stage.engines.settings.profile != "demo":
+        return
+    page = stage.folder.root / "calls" / stage.call_id / "summary.md"
+    try:
+        page.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        page.touch(mode=0o600)
+        page.write_text(stage.summaries[stage.call_id].text(), encoding="utf-8")
+    except OSError as error:  # it lies sealed in the record all the same
+        stage.troubles.append(f"the summary's page is not written: {page.parent}: {error.strerror}")
+        return
+    stage.files["summary"] = page
 
 
 def _end_on_interrupt(stage: _Stage, screen: Screen, clock: Clock) -> None:
@@ -244,8 +261,6 @@ def _end_on_interrupt(stage: _Stage, screen: Screen, clock: Clock) -> None:
 
 def _told(stage: _Stage, finished: Finished, order: DemoOrder, settings: Settings, console: Console) -> int:
     files = {**stage.files, "record": stage.folder.database}
-    if (summary := stage.summaries.get(stage.call_id)) is not None:
-        files["summary"] = summary
     verified = verify_error = ""
     with closing(SqliteStore(stage.folder.database)) as store:
         reader = Reader(store, stage.folder.keyring(), spool=stage.folder.spool)
