@@ -302,7 +302,7 @@ def _unexpected(error: Exception, common: Common) -> int:
             for one in reversed([error, *_causes(error)]):
                 file.writelines([*traceback.format_tb(one.__traceback__), f"{type(one).__name__}\n\n"])
     except OSError:
-        pass
+        pass  # the one line is said all the same
     return _refuse(f"unexpected {place_of(error)}; details are in {where}", 1)
 
 

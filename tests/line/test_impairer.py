@@ -64,7 +64,7 @@ def sent_through(network: Network, ends: tuple[socket.socket, socket.socket], *,
                 number = int.from_bytes(datagram[2:4], "big")
                 arrived.append((number, time.perf_counter() - sent[number]))
         except TimeoutError:
-            pass
+            pass  # all that comes has come
         noted = between.packets(phone_port, line_port)
     assert len(noted) == count
     assert [n for n, carried in enumerate(noted) if carried.delivered_s is not None] == sorted(n for n, _ in arrived)

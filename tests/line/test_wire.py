@@ -149,7 +149,7 @@ def test_nothing_within_the_limit_takes_long() -> None:
         try:
             parse(raw)
         except Malformed:
-            pass
+            pass  # or not: only the time counts
         assert time.perf_counter() - began < 0.02, raw[:40]
 
 

@@ -179,7 +179,7 @@ class Leg(ABC):
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
-            pass
+            pass  # then it is not true
         return true()
 
     async def _live(self, longest_s: float) -> None:

@@ -428,7 +428,7 @@ class MediaThread:
         try:
             self._wake_read.recv(4096)
         except BlockingIOError:
-            pass
+            pass  # woken for orders that are done already
         while self._orders:
             self._orders.popleft()()
 

@@ -265,7 +265,7 @@ def loopback_address(host: str, port: int | None) -> tuple[str, int] | None:
         if host == "localhost" or (ip_address(host).is_loopback and ip_address(host).version == 4):
             return ("127.0.0.1" if host == "localhost" else host, port or DEFAULT_PORT)
     except ValueError:
-        pass
+        pass  # a name: no address at all
     return None
 
 
