@@ -4,7 +4,9 @@ The SIP service lets a dialled telephone hear the whole room the moment it answe
 So the leg is made deaf by permission while it rings, and both sides lose their subscriptions to each other. After the
 answer it may hear again, when its own wish to hear everybody has been overridden, and what is left to it is a track of
 ours that nobody else may hear. The hold is put down anew every second, as a leg that reconnects asks for everybody
-again; more often while somebody comes back. A bridge is the two of them subscribed to each other; nothing of ours is part of it.
+again; more often while somebody comes back. A bridge is the two of them subscribed to each other; nothing of ours is part
+of it. Who cannot be joined to the caller is told as lost; once the two talk they are joined again whenever one of them has
+come back, for as long as it takes.
 """
 
 import asyncio
@@ -13,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
+from itertools import chain, repeat
 from typing import Any
 
 from triage.clock import NS, Clock
@@ -42,8 +45,11 @@ TAIL_S = 0.25
 """What was said last is still on its way for so long."""
 RETURN_S, ALL_RETURN_S = 1.0, 15.0
 """A leg that was cut off from the room, and did not leave it, may come back within this; longer when we all were."""
-BRIDGE_S = (0.0, 0.1, 0.3, 1.0)
-"""Pauses before each try to join nurse and caller."""
+JOIN_S, JOIN_AGAIN_S = (0.0, 0.1, 0.3, 0.6), 1.0
+"""Pauses before the first tries to join nurse and caller, and before every other one."""
+JOINED_WITHIN_S = 2.5
+"""Both are in silence until they are joined; a nurse for whom this takes longer is told as lost."""
+MARK_AGAIN_S = 5.0
 PUT_OUT_S = (0.0, 0.3, 0.7, 1.0)
 """Pauses before each try to put a leg out; a leg that was only just dialled may still be on its way in."""
 
@@ -95,7 +101,10 @@ class NurseLeg:
         self._stirred = asyncio.Event()
         self._hard_until_ns = 0
         self._dialling = False
-        self._open = False
+        self._open = self._permitted = False
+        self._to_join = self._joined = False
+        self._joining: asyncio.Task[None] | None = None
+        self._marking: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._return: asyncio.TimerHandle | None = None
 
@@ -109,7 +118,8 @@ class NurseLeg:
     def take_over(self) -> None:
         """The leg was dialled and joined to the caller by somebody before us, who is gone: from now on it is followed."""
         self.stage = Stage.BRIDGED
-        self._around.tasks.start(self._bridge(), "bridge")
+        self._permitted = self._joined = True
+        self._join()
         self.follow(self._attributes().get(STATUS, ""))
 
     @property
@@ -139,7 +149,8 @@ class NurseLeg:
         """Join nurse and caller."""
         if self.stage is Stage.HELD:
             self.stage = Stage.BRIDGED
-            self._around.tasks.start(self._bridge(), "bridge")
+            self._join_in_time()
+            self._join()
 
     def release(self, pcm: Pcm | None = None) -> None:
         """End the leg, after a word to it where given and where somebody is there."""
@@ -227,7 +238,7 @@ class NurseLeg:
         if self.stage in (Stage.RINGING, Stage.HELD):
             self._around.tasks.start(self._separate_twice(), "hold")
         elif self.stage is Stage.BRIDGED:  # one of the two came back with a new track
-            self._around.tasks.start(self._bridge(), "bridge")
+            self._join()
 
     def heard(self, sid: str) -> None:
         """One of our tracks is being listened to."""
@@ -295,6 +306,7 @@ class NurseLeg:
         """Before the answer: it hears nobody, and nobody hears it."""
         async with self._turn:
             if self.stage is Stage.RINGING:
+                self._permitted = False
                 await self._ask(self._around.signalling.may_hear(self.identity, False))
         await self._separate_twice()
 
@@ -329,21 +341,56 @@ class NurseLeg:
             if self.stage is not Stage.HELD:
                 return True
             self._open = True
-            opened = await self._ask(self._around.signalling.may_hear(self.identity, True))
+            opened = await self._permit()
             opened &= await self._ask(self._around.signalling.subscribe(self.identity, self.tracks, True))
         self._around.tasks.start(self._speak_when_heard(), "whisper")
         return opened
 
-    async def _bridge(self) -> None:
-        for pause_s in BRIDGE_S:
-            await asyncio.sleep(pause_s)
+    async def _permit(self) -> bool:
+        """Let it hear what it is subscribed to; says whether it may. A permission once given stays, whatever is said later."""
+        self._permitted |= await self._ask(self._around.signalling.may_hear(self.identity, True))
+        return self._permitted
+
+    def _join_in_time(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(JOINED_WITHIN_S, self._not_joined)
+
+    def _not_joined(self) -> None:
+        if self._joined or self.stage is not Stage.BRIDGED:
+            return
+        if not any(self._callers()):  # nobody can be joined to a caller who may still come back
+            self._join_in_time()
+            return
+        log.error("nurse target %s: she accepted, but livekit-server does not join her to the caller", self._target)
+        self._end(LineSignal(SignalKind.NURSE_LOST, self.attempt, source="own clock"))
+
+    def _join(self) -> None:
+        """Join nurse and caller, or join them again."""
+        self._to_join = True
+        if self._joining is None or self._joining.done():
+            self._joining = self._around.tasks.start(self._keep_joining(), "bridge")
+
+    async def _keep_joining(self) -> None:
+        pauses = chain(JOIN_S, repeat(JOIN_AGAIN_S))
+        while self._to_join:
+            await asyncio.sleep(next(pauses))
             async with self._turn:
-                callers = (other for other in self._others() if not other.identity.startswith(NURSE))
-                heard = await self._ask(self._around.signalling.may_hear(self.identity, True))
-                joined = await self._subscribe(callers, True) and heard
-            await self._ask(self._around.signalling.mark(self.identity, {BRIDGED: "yes"}))
+                if self.stage is not Stage.BRIDGED:
+                    return
+                self._to_join = False
+                there = any(self._callers()) and bool(self._tracks_of(self._participant()))
+                permitted = await self._permit()
+                joined = await self._subscribe(self._callers(), True) and permitted and there
+            self._to_join |= not joined
             if joined:
+                self._joined = True
+                if self._marking is None or self._marking.done():
+                    self._marking = self._around.tasks.start(self._mark(), "bridge")
+
+    async def _mark(self) -> None:
+        while self.stage is Stage.BRIDGED:
+            if await self._ask(self._around.signalling.mark(self.identity, {BRIDGED: "yes"})):
                 return
+            await asyncio.sleep(MARK_AGAIN_S)
 
     async def _subscribe(self, others: Iterable[Any], on: bool) -> bool:
         """Let it and others hear each other, or no longer; says whether livekit-server did it."""
@@ -431,6 +478,9 @@ class NurseLeg:
         for participant in tuple(self._around.room.remote_participants.values()):
             if participant.identity != self.identity and participant.kind != AGENT:
                 yield participant
+
+    def _callers(self) -> Iterator[Any]:
+        return (other for other in self._others() if not other.identity.startswith(NURSE))
 
     @staticmethod
     def _tracks_of(participant: Any) -> list[str]:
