@@ -23,11 +23,11 @@ def test_calls_are_taken_up_to_the_setting() -> None:
 
 def test_calls_that_ring_together_count_before_they_begin() -> None:
     made = admission(worker_calls="2")
-    made.took()
+    made.took("a")
     assert not made.headroom(0).refusal
-    made.took()
-    assert made.headroom(0).refusal
-    made.begun()
+    made.took("b")
+    assert made.promised == ["a", "b"] and made.headroom(0).refusal
+    made.begun("a")
     assert not made.headroom(0).refusal, "one came to nothing"
     assert made.headroom(1).refusal, "or is in progress now"
 
@@ -63,3 +63,9 @@ def test_the_load_told_to_others_is_the_share_of_calls_and_full_when_refusing() 
 
 def test_the_figures_are_one_line() -> None:
     assert str(admission(cpu=0.5).headroom(1)) == "1 of 4 calls, CPU 50%, 8000 MB free"
+
+
+def test_a_worker_that_ends_takes_no_further_call() -> None:
+    made = admission()
+    made.ending = True
+    assert made.headroom(0).refusal == "the worker ends"

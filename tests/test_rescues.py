@@ -1,4 +1,4 @@
-"""Promise: a caller with whom nobody is gets somebody, once who was cut off, a few times who rings; nobody else gets anybody."""
+"""Promise: a caller with whom nobody is gets somebody, tried a few times; where nobody comes the call is ended, and somebody is woken."""
 
 import asyncio
 import logging
@@ -12,7 +12,8 @@ import pytest
 from triage.answering import RESCUE
 from triage.clock import run
 from triage.once import Entered, UsedRooms
-from triage.rescues import ALONE_S, GREETERS, LOOK_EVERY_S, Rescues, Server
+from triage.rescues import ALONE_S, GREETERS, LOOK_EVERY_S, LOOK_SOON_S, RESCUE_EVERY_S, RESCUES, Rescues, Server
+from triage.watch import CALLER_LEFT_ALONE
 
 ROOM, OTHER = "call_+15550100_a", "call_+15550100_b"
 SOON_S = LOOK_EVERY_S + ALONE_S + 1.0
@@ -30,7 +31,11 @@ class World:
     known: bool = True
     broken: Exception | None = None
     refuses: Exception | None = None
+    broken_end: Exception | None = None
+    hangs: bool = False
     sent: list[tuple[str, str]] = field(default_factory=list)
+    sent_s: list[float] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     on_sent: Callable[[str], None] = lambda room: None
 
@@ -47,12 +52,25 @@ class World:
         if self.refuses:
             raise self.refuses
         self.sent.append((room, metadata))
+        self.sent_s.append(asyncio.get_running_loop().time())
+        if self.hangs:
+            await asyncio.sleep(200.0)
         self.on_sent(room)
+
+    async def end(self, room: str) -> None:
+        self.ended.append(room)
+        if self.broken_end:
+            raise self.broken_end
+        self.alone.discard(room)
+
+    def enters(self, room: str) -> None:
+        """Whoever was sent is in the room."""
+        self.alone, self.carried = self.alone - {room}, self.carried | {room}
 
     def watched(self, story: Callable[[Rescues], Coroutine[Any, Any, None]]) -> None:
         async def whole() -> None:
             async with asyncio.TaskGroup() as group:
-                server = Server(lambda: self.known, self.rooms, self.is_alone, self.send, lambda: self.busy)
+                server = Server(lambda: self.known, self.rooms, self.is_alone, self.send, lambda: self.busy, self.end)
                 rescues = Rescues(server, self.used, group)
                 watching = group.create_task(rescues.watch())
                 await story(rescues)
@@ -87,9 +105,53 @@ def test_nothing_is_looked_at_before_the_server_knows_us(world: World) -> None:
 
 def test_a_caller_whose_process_is_gone_is_rescued_once(world: World) -> None:
     used(world).leave()
-    world.alone = {ROOM}
+    world.alone, world.on_sent = {ROOM}, world.enters
     world.watched(taken_on)
-    assert world.sent == [(ROOM, RESCUE)]
+    assert world.sent == [(ROOM, RESCUE)] and not world.ended
+
+
+@pytest.mark.parametrize("why", ["nobody comes", "the request hangs"])
+def test_a_rescue_counts_only_once_somebody_is_there(world: World, why: str) -> None:
+    async def story(rescues: Rescues) -> None:
+        rescues.taken_on()
+        await asyncio.sleep(RESCUE_EVERY_S + LOOK_EVERY_S)
+        world.on_sent, world.hangs = world.enters, False
+        await asyncio.sleep(60.0)
+
+    used(world).leave()
+    world.alone, world.hangs = {ROOM}, why == "the request hangs"
+    world.watched(story)
+    assert world.sent == [(ROOM, RESCUE)] * 3 and not world.ended
+    assert all(b - a >= RESCUE_EVERY_S for a, b in zip(world.sent_s, world.sent_s[1:], strict=False))
+
+
+def test_where_nobody_ever_comes_the_call_is_ended_and_somebody_is_woken(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story(rescues: Rescues) -> None:
+        await taken_on(rescues)
+        world.broken_end = None
+        await asyncio.sleep(60.0)
+
+    used(world).leave()
+    world.alone, world.broken_end = {ROOM}, ConnectionError("tells a number")
+    world.watched(story)
+    assert world.sent == [(ROOM, RESCUE)] * RESCUES
+    assert len(world.ended) > 1 and not world.alone, "tried until it is done"
+    assert caplog.text.count(f"page {CALLER_LEFT_ALONE}") == 1 and "tells a number" not in caplog.text
+
+
+def test_a_request_that_hangs_holds_up_nobody_else(world: World) -> None:
+    used(world).leave()
+    used(world, OTHER).leave()
+    world.alone, world.hangs = {ROOM, OTHER}, True
+
+    async def story(rescues: Rescues) -> None:
+        rescues.taken_on()
+        await asyncio.sleep(ALONE_S + 2 * LOOK_SOON_S)
+        assert sorted(world.sent) == [(ROOM, RESCUE), (OTHER, RESCUE)]
+
+    world.watched(story)
 
 
 def test_who_rings_is_greeted_as_soon_as_the_worker_is_there(world: World) -> None:
@@ -118,7 +180,7 @@ def test_between_looks_a_room_is_found_too(world: World) -> None:
     async def story(rescues: Rescues) -> None:
         rescues.taken_on()
         await asyncio.sleep(20.0)
-        world.alone = {ROOM}
+        world.alone, world.on_sent = {ROOM}, world.enters
         await asyncio.sleep(SOON_S)
         assert world.sent == [(ROOM, RESCUE)]
 
@@ -169,24 +231,43 @@ def test_a_process_that_died_is_replaced_at_once_and_not_twice(world: World) -> 
         await asyncio.sleep(0.1)
         assert world.sent == [(ROOM, RESCUE)]
         await asyncio.sleep(30)
-        rescues.died(ROOM, rescuing=True)
-        await asyncio.sleep(30)
 
     used(world).leave()
+    world.on_sent = world.enters
     world.watched(story)
     assert world.sent == [(ROOM, RESCUE)]
 
 
-def test_a_rescue_that_died_is_not_replaced(world: World) -> None:
+def test_rescues_that_die_are_replaced_at_once_but_not_for_ever(world: World) -> None:
     async def story(rescues: Rescues) -> None:
         rescues.taken_on()
+        rescues.died(ROOM, rescuing=False)
+        for count in range(1, RESCUES):
+            await asyncio.sleep(1.0)
+            assert world.sent == [(ROOM, RESCUE)] * count
+            rescues.died(ROOM, rescuing=True)
+        await asyncio.sleep(1.0)
         rescues.died(ROOM, rescuing=True)
-        await asyncio.sleep(30)
+        await asyncio.sleep(1.0)
+        assert not world.ended, "whoever was sent last has its time"
+        await asyncio.sleep(RESCUE_EVERY_S + LOOK_EVERY_S)
 
     used(world).leave()
     world.alone = {ROOM}
     world.watched(story)
-    assert not world.sent
+    assert world.sent == [(ROOM, RESCUE)] * RESCUES and world.ended == [ROOM]
+
+
+def test_a_rescue_of_somebody_elses_that_died_is_replaced(world: World) -> None:
+    async def story(rescues: Rescues) -> None:
+        rescues.taken_on()
+        rescues.died(ROOM, rescuing=True)
+        await asyncio.sleep(0.1)
+        assert world.sent == [(ROOM, RESCUE)]
+
+    used(world).leave()
+    world.alone = {ROOM}
+    world.watched(story)
 
 
 def test_a_server_that_fails_is_asked_again_and_says_so_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
@@ -195,7 +276,7 @@ def test_a_server_that_fails_is_asked_again_and_says_so_once(world: World, caplo
         await asyncio.sleep(30)
         world.broken, world.refuses = None, ConnectionError("tells a number")
         await asyncio.sleep(30)
-        world.refuses = None
+        world.refuses, world.on_sent = None, world.enters
         await asyncio.sleep(SOON_S)
 
     caplog.set_level(logging.DEBUG)
@@ -218,3 +299,30 @@ def test_who_ends_or_is_not_known_sends_nobody(world: World, why: str) -> None:
     world.alone = {ROOM}
     world.watched(story)
     assert not world.sent
+
+
+@pytest.mark.parametrize("cut_off", [True, False])
+def test_a_worker_that_takes_no_more_calls_still_helps_who_was_cut_off(world: World, cut_off: bool) -> None:
+    async def story(rescues: Rescues) -> None:
+        rescues.ending = True
+        await taken_on(rescues)
+
+    if cut_off:
+        used(world).leave()
+    world.alone, world.on_sent = {ROOM}, world.enters
+    world.watched(story)
+    assert world.sent == [(ROOM, RESCUE)] * cut_off
+
+
+def test_it_is_known_how_long_somebody_may_still_need_help(world: World) -> None:
+    async def story(rescues: Rescues) -> None:
+        rescues.taken_on()
+        assert not rescues.waiting
+        world.alone = {ROOM}
+        rescues.died(ROOM, rescuing=False)
+        assert rescues.waiting, "whoever was sent is on the way"
+        await asyncio.sleep(3 * RESCUE_EVERY_S + LOOK_EVERY_S)
+        assert world.ended and not rescues.waiting
+
+    used(world).leave()
+    world.watched(story)

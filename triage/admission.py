@@ -4,7 +4,7 @@ A call that nobody takes goes back to the carrier, which fails over. So a worker
 busy processor: whatever keeps the machine busy then is not ours, and a slow greeting is better than none.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from triage.config import Settings
@@ -43,7 +43,16 @@ class Admission:
         """`cpu` gives the busy share since it was last asked, `free_bytes` the memory that is available."""
         self._settings, self._cpu, self._free_bytes = settings, cpu, free_bytes
         self._average = 0.0
-        self._taken = 0
+        self._taken: list[str] = []
+        self.ending = False
+        """No further calls are taken; who was cut off is still rescued."""
+        self.over = False
+        """Nobody is taken any more."""
+
+    @property
+    def promised(self) -> Sequence[str]:
+        """Rooms whose call was taken and has no process yet."""
+        return self._taken
 
     def measure(self) -> None:
         """Take one reading of the processor."""
@@ -52,10 +61,12 @@ class Admission:
 
     def headroom(self, calls: int) -> Headroom:
         """How things stand with `calls` in progress, beside those taken and not begun."""
-        settings, calls = self._settings, calls + self._taken
+        settings, calls = self._settings, calls + len(self._taken)
         free_mb = self._free_bytes() // MB
         refusal = ""
-        if calls >= settings.worker_calls:
+        if self.ending:
+            refusal = "the worker ends"
+        elif calls >= settings.worker_calls:
             refusal = "as many calls as worker_calls allows"
         elif free_mb < settings.worker_free_memory_mb:
             refusal = "too little memory (worker_free_memory_mb)"
@@ -63,10 +74,10 @@ class Admission:
             refusal = "the processor is busy (worker_cpu_limit)"
         return Headroom(calls, settings.worker_calls, self._average, free_mb, refusal)
 
-    def took(self) -> None:
-        """A call was taken; until `begun` nobody else counts it."""
-        self._taken += 1
+    def took(self, room: str) -> None:
+        """The call in this room was taken; until `begun` nobody else counts it."""
+        self._taken.append(room)
 
-    def begun(self) -> None:
+    def begun(self, room: str) -> None:
         """It is in progress now, or came to nothing."""
-        self._taken -= 1
+        self._taken.remove(room)

@@ -31,9 +31,12 @@ MACHINE_FAILED = "machine_failed"
 """A step raised: the fixed last ladder carries the call."""
 INBOX_FULL = "inbox_full"
 """A call got more events than can make sense; the newest were dropped."""
+CALLER_LEFT_ALONE = "caller_left_alone"
+"""A caller stood alone, several processes were sent, and none came: their call was ended."""
 
 ALL = (
     *FROM_THE_MACHINE,
+    CALLER_LEFT_ALONE,
     MACHINE_FAILED,
     INBOX_FULL,
     TURN_TAKING_P95,

@@ -11,7 +11,6 @@ way to a process, and the room.
 """
 
 import asyncio
-import errno
 import functools
 import logging
 import multiprocessing
@@ -27,8 +26,7 @@ from typing import Any
 
 import aiohttp
 import psutil
-from aiohttp import web
-from livekit import api, rtc
+from livekit import api
 from livekit.agents import AgentServer, AutoSubscribe, JobContext, JobProcess, JobRequest
 from livekit.agents.ipc.job_executor import JobStatus
 from livekit.agents.worker import WorkerPermissions
@@ -41,18 +39,17 @@ from triage.answering import RESCUE, Place, Ready, carry, desk_of, rooms_of, scr
 from triage.clock import Clock, stopwatch
 from triage.config import Settings
 from triage.doctor import production_obstacles
-from triage.errors import SettingError, TriageError, Unavailable, UsageError
-from triage.handoff.desk import FileDesk
+from triage.errors import SettingError, TriageError, UsageError
 from triage.latencies import SharedWindow
+from triage.lines.livekit.access import Access
+from triage.lines.livekit.callers import Callers
 from triage.lines.livekit.headers import caller_number
-from triage.lines.livekit.line import LiveKitLine
-from triage.lines.livekit.rooms import AGENT, SIP
-from triage.lines.livekit.signalling import ServerSignalling
 from triage.rescues import Rescues
 from triage.rescues import Server as Told
 from triage.stages.silero import SileroVoiceActivity
-from triage.up import line_files, provision
+from triage.up import line_files
 from triage.up.line_files import LOOPBACK, Line
+from triage.up.status_page import served
 from triage.up.supervisor import leaf
 from triage.watch import Watch
 
@@ -89,22 +86,14 @@ HAND_OVER = signal.SIGUSR2
 """Tells a call's process to bring its caller to a nurse."""
 CUT_AFTER_S = 12.0
 """How long that may take before our part in the call is cut off and the record sealed, s. Nurse and caller who talk stay."""
-HAND_OVER_S = 14.0
-"""How long the worker waits for that, s; the library would give it 15."""
+HAND_OVER_S = 26.0
+"""How long the worker waits for that, and for the last words to whoever has no nurse by then (10 s), s."""
+DRAIN_LOOK_S = 0.1
+UNKNOWN_END = 255
+"""Exit code of a process of which nobody knows how it ended, as who forked it is gone. It may live."""
 REFILL_AFTER_S = 3.0
 """A process in the place of one that took a call is made after this, or when it is needed, s."""
-TRUNK_WITHIN_S = 3.0
-"""livekit-server has told the nurse trunk within this, or the call does without, s."""
-ENTERED_WITHIN_S = 10.0
-"""A room that cannot be entered within this is not entered at all; who rings goes back to the carrier, s."""
 CLOSED_WITHIN_S = 2.0
-RESCUE_WITHIN_S = 5.0
-"""livekit-server has sent another process to a caller within this, s."""
-RULE_ATTRIBUTE = "sip.ruleID"
-"""Participants who came in by a dispatch rule have it; the nurses that we dial have not."""
-RESCUED_LOOK_S = 0.05
-RESCUED_WITHIN_S = 8.0
-"""The process that is sent to the caller of a call that broke is in the room within this, or it never comes, s."""
 NOBODY = "unregistered"
 """What the library calls a server that livekit-server does not know."""
 TRIES = 1_000_000
@@ -210,16 +199,16 @@ async def _serve(settings: Settings, line: Line) -> int:
     log.info("worker: %s at %s, %s; %s", settings.line_agent, line.url, settings.profile, admission.headroom(0))
     try:
         async with _health(server, admission, line.ports.worker), asyncio.TaskGroup() as group:
-            rescues = _rescues(server, settings, line, group)
+            rescues = _rescues(server, settings, line, admission, group)
             watching = group.create_task(rescues.watch())
             running = group.create_task(server.run(devmode=False))
             stop = group.create_task(ending.wait())
             await asyncio.wait((running, stop), return_when=asyncio.FIRST_COMPLETED)
+            if not running.done():
+                await _drained(server, settings, admission, rescues)
+                await server.aclose()
             rescues.over = True
             watching.cancel()
-            if not running.done():
-                await _drained(server, settings)
-                await server.aclose()
             stop.cancel()
     except BaseExceptionGroup as group_error:
         raise leaf(group_error) from None
@@ -227,16 +216,19 @@ async def _serve(settings: Settings, line: Line) -> int:
     return 0
 
 
-def _rescues(server: AgentServer, settings: Settings, line: Line, group: asyncio.TaskGroup) -> Rescues:
+def _rescues(
+    server: AgentServer, settings: Settings, line: Line, admission: Admission, group: asyncio.TaskGroup
+) -> Rescues:
     """What sends others to callers who are alone, told of what happens to this server."""
-    rooms = _Rooms(line)
+    callers = Callers(line, settings.line_agent)
     rescues = Rescues(
         Told(
             known=lambda: _known(server),
-            rooms=rooms.names,
-            alone=rooms.alone,
-            send=functools.partial(_send, line, settings),
-            busy=lambda: {info.job.room.name for info in server.active_jobs},
+            rooms=callers.rooms,
+            alone=callers.alone,
+            send=callers.send,
+            busy=lambda: {*admission.promised, *(info.job.room.name for info in server.active_jobs)},
+            end=callers.end,
         ),
         rooms_of(settings),
         group,
@@ -244,6 +236,8 @@ def _rescues(server: AgentServer, settings: Settings, line: Line, group: asyncio
 
     def process_closed(process: Any) -> None:
         info = process.running_job
+        if process.exitcode == UNKNOWN_END:
+            _renewed(server, group)
         if info is not None and process.status is JobStatus.FAILED:
             rescues.died(info.job.room.name, rescuing=info.job.metadata == RESCUE)
 
@@ -256,48 +250,16 @@ def _rescues(server: AgentServer, settings: Settings, line: Line, group: asyncio
     return rescues
 
 
-@asynccontextmanager
-async def _asking(line: Line) -> AsyncIterator[api.LiveKitAPI]:
-    client = api.LiveKitAPI(line.api_url, line.access.api_key, line.access.api_secret, failover=False)
-    try:
-        async with asyncio.timeout(RESCUE_WITHIN_S):
-            yield client
-    finally:
-        await client.aclose()
-
-
-class _Rooms:
-    """Rooms of our calls, as livekit-server tells them. Raises what the library raises, TimeoutError among it."""
-
-    def __init__(self, line: Line) -> None:
-        self._line, self._beginning = line, f"{provision.ROOM_PREFIX}_"
-
-    async def names(self) -> list[str]:
-        """Of those with somebody in them, by their names."""
-        async with _asking(self._line) as client:
-            rooms = (await client.room.list_rooms(api.ListRoomsRequest())).rooms
-        return [room.name for room in rooms if room.num_participants and room.name.startswith(self._beginning)]
-
-    async def alone(self, name: str) -> bool:
-        """A caller is in this room, and no agent."""
-        async with _asking(self._line) as client:
-            there = (await client.room.list_participants(api.ListParticipantsRequest(room=name))).participants
-        if any(one.kind == AGENT for one in there):
-            return False
-        return any(one.kind == SIP and one.attributes.get(RULE_ATTRIBUTE) for one in there)
-
-
-async def _send(line: Line, settings: Settings, room: str, metadata: str) -> None:
-    """Have a process sent to the caller in this room. Raises what the library raises, TimeoutError among it."""
-    async with _asking(line) as client:
-        await client.agent_dispatch.create_dispatch(
-            api.CreateAgentDispatchRequest(agent_name=settings.line_agent, room=room, metadata=metadata)
-        )
-
-
 def _known(server: AgentServer) -> bool:
     """livekit-server knows us."""
     return server.id != NOBODY and not server._connecting  # 1.8.9, pinned: nothing public says it
+
+
+def _renewed(server: AgentServer, group: asyncio.TaskGroup) -> None:
+    """Others take the place of those that stand ready: who forked them is gone, and the library would cut their calls off."""
+    ready = server._proc_pool._warmed_proc_queue
+    while not ready.empty():
+        group.create_task(ready.get_nowait().aclose())
 
 
 @asynccontextmanager
@@ -323,30 +285,16 @@ async def _health(server: AgentServer, admission: Admission, port: int) -> Async
         server._proc_pool.on("process_closed", process_closed)
         server._proc_pool.on("process_ready", process_ready)
 
-    async def tell(_: web.Request) -> web.Response:
+    def tell() -> tuple[bool, str]:
         if not _known(server):
-            return web.Response(status=503, text="livekit-server does not know us (yet)\n")
+            return False, "livekit-server does not know us (yet)"
         if failures >= FAILURES:
-            return web.Response(status=503, text="processes cannot be made ready; see the log\n")
-        return web.Response(text=f"{admission.headroom(len(server.active_jobs))}\n")
+            return False, "processes cannot be made ready; see the log"
+        return True, str(admission.headroom(len(server.active_jobs)))
 
     server.on("worker_started", follow)
-
-    app = web.Application()
-    app.add_routes([web.get("/", tell)])
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, LOOPBACK, port).start()
+    async with served(port, "line_worker_port", tell):
         yield
-    except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            raise
-        raise UsageError(
-            f"port {port} (setting line_worker_port) is taken; end what holds it or set another"
-        ) from error
-    finally:
-        await runner.cleanup()
 
 
 def make_server(settings: Settings, line: Line, admission: Admission) -> AgentServer:
@@ -384,18 +332,18 @@ def _load(admission: Admission, server: AgentServer) -> float:
 
 async def _offered(server: AgentServer, admission: Admission, request: JobRequest) -> None:
     """Take a call where there is headroom; leave it to another worker where there is none."""
-    found = admission.headroom(len(server.active_jobs))
-    if found.refusal and request.job.metadata != RESCUE:
+    found, room = admission.headroom(len(server.active_jobs)), request.job.room.name
+    if admission.over or (found.refusal and request.job.metadata != RESCUE):
         log.warning("a call is refused: %s; %s", found.refusal, found)
         await request.reject(terminate=False)
         return
     log.info("a call is taken: %s", found)
-    admission.took()
+    admission.took(room)
     _refill_later(server)
     try:
         await request.accept(name="agent")
     finally:
-        admission.begun()
+        admission.begun(room)
 
 
 def _refill_later(server: AgentServer) -> None:
@@ -410,21 +358,24 @@ def _refill_later(server: AgentServer) -> None:
         asyncio.get_running_loop().call_later(REFILL_AFTER_S, change, 1)
 
 
-async def _drained(server: AgentServer, settings: Settings) -> None:
-    """Take no more calls; let those in progress end, then bring the rest to a nurse."""
+async def _drained(server: AgentServer, settings: Settings, admission: Admission, rescues: Rescues) -> None:
+    """Take no more calls; let those in progress end, their callers rescued where one breaks; bring the rest to a nurse."""
     log.info("worker: ending; calls in progress: %d", len(server.active_jobs))
-    try:
-        await server.drain()
-    except TimeoutError:
-        pids = [process.pid for process in _call_processes(server)]
-        log.warning("worker: %d calls are left after %.0f s: nurses take over", len(pids), settings.worker_drain_s)
-        for pid in pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, HAND_OVER)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(HAND_OVER_S):
+    admission.ending = rescues.ending = True
+    with suppress(TimeoutError):
+        async with asyncio.timeout(settings.worker_drain_s):
+            while server.active_jobs or admission.promised or rescues.waiting:  # noqa: ASYNC110 of processes, three ways
+                await asyncio.sleep(DRAIN_LOOK_S)
+    admission.over = rescues.over = True
+    if left := len(server.active_jobs):
+        log.warning("worker: %d calls are left after %.0f s: nurses take over", left, settings.worker_drain_s)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(HAND_OVER_S):
+            while server.active_jobs or admission.promised:
                 for process in _call_processes(server):
-                    await process.join()
+                    with suppress(ProcessLookupError):
+                        os.kill(process.pid, HAND_OVER)  # again and again: one that just begins does not hear it yet
+                await asyncio.sleep(DRAIN_LOOK_S)
 
 
 def _call_processes(server: AgentServer) -> list[Any]:
@@ -495,11 +446,20 @@ async def entry(context: JobContext) -> None:
     assert task is not None
 
     def end() -> None:
-        ready.end()
-        loop.call_later(CUT_AFTER_S, task.cancel)
+        if not ready.ending:
+            ready.end()
+            loop.call_later(CUT_AFTER_S, task.cancel)
 
     loop.add_signal_handler(HAND_OVER, end)
-    access = _Access(context, line_files.opened(ready.settings), ready.settings)
+    rescuing = context.job.metadata == RESCUE
+    access = Access(
+        context.room,
+        context.job.id,
+        line_files.opened(ready.settings),
+        ready.settings,
+        rescuing=rescuing,
+        connect=functools.partial(context.connect, auto_subscribe=AutoSubscribe.SUBSCRIBE_NONE),
+    )
     place = Place(
         name=context.job.room.name,
         enter=access.enter,
@@ -511,7 +471,7 @@ async def entry(context: JobContext) -> None:
         orphaned=_orphaned,
     )
     try:
-        await carry(ready, place, rescue=context.job.metadata == RESCUE)
+        await carry(ready, place, rescue=rescuing)
     except asyncio.CancelledError:
         with suppress(asyncio.CancelledError, Exception):  # who looks for callers that are alone must not find us there
             async with asyncio.timeout(CLOSED_WITHIN_S):
@@ -526,86 +486,3 @@ def _orphaned() -> bool:
     """The worker that made this process is gone."""
     parent = multiprocessing.parent_process()
     return parent is not None and not parent.is_alive()
-
-
-class _Access:
-    """One job's way to its room and to livekit-server."""
-
-    def __init__(self, context: JobContext, line: Line, settings: Settings) -> None:
-        self._context, self._line, self._settings = context, line, settings
-        self._trunk = ""
-        self._signalling: ServerSignalling | None = None
-
-    async def enter(self) -> None:
-        """Connect to the room, asking for the nurse trunk meanwhile."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._ask_trunk())
-                async with asyncio.timeout(ENTERED_WITHIN_S):
-                    await self._context.connect(auto_subscribe=AutoSubscribe.SUBSCRIBE_NONE)
-        except* Exception as raised:  # the SDK's own; what it says may name the room
-            log.error("the room cannot be entered (%s)", type(leaf(raised)).__name__)
-            raise Unavailable("line", "room cannot be entered") from None
-
-    async def _ask_trunk(self) -> None:
-        try:
-            async with asyncio.timeout(TRUNK_WITHIN_S):
-                self._trunk = await provision.nurse_trunk_id(self._line)
-        except (UsageError, TimeoutError):  # a REFER needs none
-            log.warning("livekit-server tells no nurse trunk: nurses cannot be dialled in this call")
-
-    def callers(self) -> list[Any]:
-        """Who came in by a dispatch rule; the nurses that we dial did not."""
-        sip = rtc.ParticipantKind.PARTICIPANT_KIND_SIP
-        found = self._context.room.remote_participants.values()
-        return [one for one in found if one.kind == sip and one.attributes.get(RULE_ATTRIBUTE)]
-
-    async def line_to(self, caller: str, clock: Clock, desk: FileDesk) -> LiveKitLine:
-        """The line to one of them."""
-        line, room = self._line, self._context.room
-        self._signalling = ServerSignalling(
-            line.url,
-            line.access.api_key,
-            line.access.api_secret,
-            room.name,
-            self._trunk,
-            self._settings.line_nurse_address,
-            self._settings.line_number,
-        )
-        job = self._context.job
-        return LiveKitLine(
-            room,
-            caller,
-            signalling=self._signalling,
-            clock=clock,
-            address_of=desk.uri,
-            series=job.id[-6:] if job.metadata == RESCUE else "",
-        )
-
-    async def rescue(self) -> None:
-        """Have another process sent to the caller, and wait until it is in the room.
-
-        Raises:
-            Unavailable: nobody could be asked, or none came.
-        """
-        room = self._context.room
-        agent = rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
-        before = set(room.remote_participants)
-        try:
-            async with asyncio.timeout(RESCUED_WITHIN_S):
-                await _send(self._line, self._settings, room.name, RESCUE)
-                while not any(  # noqa: ASYNC110 events would need a handler for a thing that happens once
-                    one.kind == agent for name, one in room.remote_participants.items() if name not in before
-                ):
-                    await asyncio.sleep(RESCUED_LOOK_S)
-        except TimeoutError:
-            raise Unavailable("worker", "nobody came") from None
-        except Exception as error:  # the library's own
-            raise Unavailable("worker", type(error).__name__) from None
-
-    async def close(self) -> None:
-        """Give up the connections to the server's API; the room is left by the job's end."""
-        if self._signalling is not None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(CLOSED_WITHIN_S):
-                    await self._signalling.close()

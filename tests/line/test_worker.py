@@ -4,6 +4,7 @@ The whole line as `triage up` starts it. Whatever happens to one call's process,
 """
 
 import asyncio
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
@@ -220,14 +221,45 @@ async def test_a_rescue_is_told_by_its_dispatch(line: WholeLine, clips: ClipLibr
     assert find(clips.clip("rescued").pcm, heard_by(line, settings, since_s)).sure
 
 
+async def test_a_caller_outlives_the_process_that_forks_the_others(
+    line: WholeLine, clips: ClipLibrary, tmp_path: Path
+) -> None:
+    """The library then takes every process for dead that says something, and cuts its call off."""
+    line.begin()
+    settings, since_s, seen = silent(tmp_path), line.since(), line.log("worker").count("rescued")
+    async with ringing(line, settings) as phone:
+        await answered(phone)
+        await asyncio.sleep(1.0)
+        forking = call_process(line).parent()
+        assert forking is not None
+        forking.kill()
+        killed_s = line.since()
+        await phone.command("sndcode", "0")
+        await until(lambda: line.log("worker").count("rescued") > seen, limit_s=20.0)
+        await asyncio.sleep(7.0)
+        assert not hung_up_on(line, settings, since_s)
+        await phone.command("hangup")
+        record = await line.record(count=2)
+    heard = line.audio(settings.sip_port, since_s=since_s)
+    assert rescued(record)
+    assert find(clips.clip("rescued").pcm, heard.pcm, after=heard.position(killed_s)).sure
+
+
+def hung_up_on(line: WholeLine, settings: PhoneSettings, since_s: float) -> bool:
+    """The line ended the call of this phone."""
+    told = line.network.messages(source=line.port, target=settings.sip_port, since_s=since_s)
+    return any(m.method == "BYE" for m in told)
+
+
 async def test_the_end_of_the_worker_lets_a_call_end_and_then_brings_a_nurse(line: WholeLine, tmp_path: Path) -> None:
-    """Last: the supervisor starts another worker after it."""
+    """Last: the supervisor starts another worker after it. Told to all its processes, as Ctrl-C and systemd do."""
     line.begin()
     worker = line.programs()["worker"]
     async with ringing(line, silent(tmp_path)) as phone:
         await answered(phone)
         await asyncio.sleep(1.0)
-        worker.send_signal(signal.SIGTERM)
+        assert os.getpgid(call_process(line).pid) == worker.pid
+        os.killpg(worker.pid, signal.SIGTERM)
         await asyncio.sleep(line.settings.worker_drain_s / 2)
         assert len([m for m in line.network.messages() if m.method == "BYE" and m.sent_s > line.since() - 1]) == 0
         await until(lambda: "nurses take over" in line.log("worker"), limit_s=line.settings.worker_drain_s + 2)

@@ -19,14 +19,16 @@ from livekit.protocol.sip import CreateSIPParticipantRequest
 
 from tests.line.test_worker import answered, call_process, prompts, rescued, silent
 from tests.line.whole_line import WholeLine, ringing, until, whole_line
-from triage import worker
 from triage.answering import RESCUE
 from triage.bench.phones import baresip
 from triage.clock import Clock
 from triage.config import load
 from triage.errors import Unavailable
 from triage.handoff.desk import FileDesk
-from triage.up.line_files import Access, Line, Ports
+from triage.lines.livekit import access as access_room
+from triage.lines.livekit.access import Access
+from triage.up.line_files import Access as Keys
+from triage.up.line_files import Line, Ports
 
 AGENT, SIP = 4, 3
 
@@ -50,11 +52,19 @@ async def server(asked: list[tuple[str, bytes]], status: int = 200) -> AsyncIter
         await runner.cleanup()
 
 
-def access_to(folder: Path, port: int, room: Any, metadata: str = "", **env: str) -> worker._Access:
+def a_line(folder: Path, port: int) -> Line:
     ports = Ports(redis=1, server=port, media=3, sip=4, worker=5, rtp_first=20000, rtp_count=40)
-    line = Line(folder, ports, Access("key-of-the-tests", "s" * 32, "p" * 32))
-    context: Any = SimpleNamespace(room=room, job=SimpleNamespace(id="AJ_abcdefgh", metadata=metadata))
-    return worker._Access(context, line, load(env=env, data=folder))
+    return Line(folder, ports, Keys("key-of-the-tests", "s" * 32, "p" * 32))
+
+
+async def never(*_: Any, **__: Any) -> Any:
+    """A server that is gone."""
+    await asyncio.Event().wait()
+
+
+def access_to(folder: Path, port: int, room: Any, *, rescuing: bool = False, **env: str) -> Access:
+    settings = load(env=env, data=folder)
+    return Access(room, "AJ_abcdefgh", a_line(folder, port), settings, rescuing=rescuing, connect=never)
 
 
 def a_room(**participants: int) -> Any:
@@ -82,7 +92,7 @@ async def test_a_rescue_is_asked_for_by_name_and_waited_for(tmp_path: Path) -> N
 
 
 async def test_nobody_who_comes_is_known_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "RESCUED_WITHIN_S", 0.3)
+    monkeypatch.setattr(access_room, "RESCUED_WITHIN_S", 0.3)
     async with server([]) as port:
         with pytest.raises(Unavailable, match="nobody came"):
             await access_to(tmp_path, port, a_room(caller=SIP)).rescue()
@@ -113,23 +123,18 @@ async def test_a_nurse_elsewhere_is_dialled_with_our_number(tmp_path: Path) -> N
     assert (sent.trunk.hostname, sent.sip_number) == ("192.0.2.7", "+15550142")
 
 
-@pytest.mark.parametrize(("metadata", "series"), [("", ""), (RESCUE, "cdefgh")])
-async def test_the_legs_of_a_rescue_have_names_of_their_own(tmp_path: Path, metadata: str, series: str) -> None:
-    line = await access_to(tmp_path, 1, a_room(caller=SIP), metadata).line_to("caller", Clock(), FileDesk(()))
+@pytest.mark.parametrize(("rescuing", "series"), [(False, ""), (True, "cdefgh")])
+async def test_the_legs_of_a_rescue_have_names_of_their_own(tmp_path: Path, rescuing: bool, series: str) -> None:
+    line = await access_to(tmp_path, 1, a_room(caller=SIP), rescuing=rescuing).line_to("caller", Clock(), FileDesk(()))
     assert line._series == series
     await line.close(keep_caller=True)
 
 
 async def test_a_room_that_never_lets_us_in_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def never(*_: Any, **__: Any) -> str:
-        await asyncio.Event().wait()
-        return ""
-
-    monkeypatch.setattr(worker, "ENTERED_WITHIN_S", 0.1)
-    monkeypatch.setattr(worker, "TRUNK_WITHIN_S", 0.1)
-    monkeypatch.setattr(worker.provision, "nurse_trunk_id", never)
+    monkeypatch.setattr(access_room, "ENTERED_WITHIN_S", 0.1)
+    monkeypatch.setattr(access_room, "TRUNK_WITHIN_S", 0.1)
+    monkeypatch.setattr(access_room.provision, "nurse_trunk_id", never)
     access = access_to(tmp_path, 1, a_room(caller=SIP))
-    access._context.connect = never  # type: ignore[method-assign, assignment]
     async with asyncio.timeout(2):
         with pytest.raises(Unavailable, match="entered"):
             await access.enter()
@@ -174,9 +179,8 @@ async def test_a_process_that_asks_for_another_gets_it_and_the_caller_hears_it(l
         hung.suspend()
         try:
             async with entered(line) as room:
-                context: Any = SimpleNamespace(room=room, job=SimpleNamespace(id="AJ_abcdefgh", metadata=""))
                 began_s = line.since()
-                await worker._Access(context, line.line, line.settings).rescue()
+                await Access(room, "AJ_abcdefgh", line.line, line.settings, rescuing=False, connect=never).rescue()
                 print(f"another process in the room after {line.since() - began_s:.2f} s")
             await asyncio.sleep(4.0)
             await phone.command("hangup")
