@@ -18,12 +18,18 @@ AuditError
     ├── CallMissing     a whole call is gone from the global sequence
     └── AccessBroken    the log of readings was altered
 
-No message carries a payload, a caller's words, names or numbers: call ids, positions and fixed wording only.
+No message carries a payload, a caller's words, names or numbers: call ids, positions and fixed wording only. A call id may
+come from a store that somebody altered: no sign of it orders a terminal about.
 """
+
+from audit.printable import printable
 
 
 class AuditError(Exception):
     """Base of everything this package raises on purpose."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message))
 
 
 class NotCanonical(AuditError):
@@ -99,7 +105,7 @@ class ChainBroken(AuditError):
             words.append(f"record {self.sequence}")
         if self.offset is not None:
             words.append(f"byte {self.offset}" + (f" ({self.part})" if self.part else ""))
-        return ", ".join(words)
+        return printable(", ".join(words))
 
 
 class RecordAltered(ChainBroken):

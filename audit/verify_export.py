@@ -24,6 +24,11 @@ class Finding(Exception):
     """What is wrong, and where."""
 
 
+def _printable(text: object) -> str:
+    """Without signs that a terminal would obey: a file may come from anybody."""
+    return "".join(sign if sign.isprintable() else " " for sign in str(text))
+
+
 def check(raw: bytes, private_key: bytes | None = None) -> str:
     """Prove an export; returns one line that says what was proven.
 
@@ -197,9 +202,9 @@ def main(arguments: list[str]) -> int:
         print(f"usage: python -m audit.verify_export FILE [--key READER_PRIVATE_FILE] ({error})", file=sys.stderr)
         return 2
     try:
-        print(check(raw, key))
+        print(_printable(check(raw, key)))
     except Finding as finding:
-        print(f"NOT PROVEN. {finding}", file=sys.stderr)
+        print(f"NOT PROVEN. {_printable(finding)}", file=sys.stderr)
         return 1
     except (KeyError, TypeError, ValueError, AttributeError):
         print("NOT PROVEN. A line of the file is malformed", file=sys.stderr)

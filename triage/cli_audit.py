@@ -1,18 +1,17 @@
-"""`triage audit`: list, verify, show, export, drill and wipe. What an auditor does at the terminal.
+"""`triage audit`: list, verify, show, summary, export, drill, erase and wipe. What an auditor does at the terminal.
 
-Listing and verifying need no key and show no content. Showing and exporting are readings: who, when and why is recorded
+Listing and verifying need no key and show no content. Showing, summaries and exports are readings: who, when and why is recorded
 first. A record that does not verify ends with exit code 1 and one line that says where.
 """
 
 import asyncio
-import json
 import os
 import pwd
 import random
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,12 +19,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from audit.printable import printable
 from triage.errors import StorageError, TriageError, UsageError
 
 if TYPE_CHECKING:
     from audit.folder import AuditFolder
     from audit.keyring import Keyring
-    from audit.reader import OpenedRecord, Reader
+    from audit.reader import Reader
     from audit.store import SqliteStore
 
 audit_app = typer.Typer(
@@ -38,14 +38,12 @@ DataFolder = Annotated[
 Purpose = Annotated[str, typer.Option("--purpose", help="Why you read; goes into the log of readings.")]
 CallId = Annotated[str, typer.Argument(metavar="CALL", help="Id of the call, or how it begins.")]
 
-_QUIET = frozenset({"llm_request", "llm_response", "tts_input"})
-"""Stages that `show` leaves out unless asked for everything; of the steps it keeps those that changed the state."""
-
 
 @audit_app.command("list")
 def list_calls(context: typer.Context, data: DataFolder = None) -> None:
     """List every call in the record. Needs no key."""
     from rich.table import Table
+    from rich.text import Text
 
     with opened(context, data) as (folder, store):
         reader = _reader(folder, store)
@@ -56,7 +54,14 @@ def list_calls(context: typer.Context, data: DataFolder = None) -> None:
             began = datetime.fromtimestamp(call.bucket * 3600, UTC)
             state = "erased" if call.erased else "closed" if call.closed else "open"
             number = "provisional" if call.number is None else str(call.number)
-            table.add_row(number, call.call, f"{began:%Y-%m-%d %H}h", str(call.records), str(call.segments), state)
+            table.add_row(
+                number,
+                Text(printable(call.call)),
+                f"{began:%Y-%m-%d %H}h",
+                str(call.records),
+                str(call.segments),
+                state,
+            )
         _print(table)
 
 
@@ -93,7 +98,9 @@ def verify(
             chain = "closed" if proven.closed else "open"
             seals = "content erased" if proven.erased else f"{proven.opened} seals opened"
             gaps = f"; by way of the journal: segment {', '.join(map(str, proven.gaps))}" if proven.gaps else ""
-            typer.echo(f"proven   call {name}: {proven.records} records, chain {chain}, {seals}{gaps}{other_key}")
+            typer.echo(
+                f"proven   call {printable(name)}: {proven.records} records, chain {chain}, {seals}{gaps}{other_key}"
+            )
         if everything:
             for words, check in (("numbers", reader.verify_numbers), ("readings", reader.access.verify)):
                 try:
@@ -115,6 +122,8 @@ def show(
     data: DataFolder = None,
 ) -> None:
     """Show what was heard, decided and said, turn by turn. This is a reading, and is recorded first."""
+    from triage.trail import json_line, trail
+
     with opened(context, data) as (folder, store):
         keyring = folder.keyring().checked()
         reader = _reader(folder, store, keyring=keyring, purpose=purpose)
@@ -123,13 +132,27 @@ def show(
         records = reader.records(name, at_ns=now_ns)
         if as_json:
             for record in records:
-                typer.echo(_json_line(record))
+                typer.echo(json_line(record))
             return
-        _print(_trail(name, records, everything=everything))
-        readings = reader.access.readings(name)
-        typer.echo(
-            f"recorded: {login()} read this call at {_utc(now_ns)}, purpose: {purpose} (reading {len(readings)})"
-        )
+        _print(trail(name, records, everything=everything))
+        _say_recorded(reader, name, now_ns, purpose)
+
+
+@audit_app.command()
+def summary(context: typer.Context, call: CallId, purpose: Purpose = "audit", data: DataFolder = None) -> None:
+    """Show the summary that closes a call's record. This is a reading, and is recorded first."""
+    from audit.records import Stage
+    from triage.summary import page_of
+
+    with opened(context, data) as (folder, store):
+        reader = _reader(folder, store, keyring=folder.keyring().checked(), purpose=purpose)
+        name, now_ns = reader.find(call), wall_now_ns()
+        records = reader.records(name, at_ns=now_ns, what="summary")
+        sealed = [record for record in records if record.content.stage is Stage.SUMMARY]
+        if not sealed:
+            raise UsageError(f"call {printable(name)} has no summary yet: the keeper writes it when the call has ended")
+        typer.echo(printable(page_of(name, sealed[-1].content.payload), lines=True))
+        _say_recorded(reader, name, now_ns, purpose)
 
 
 @audit_app.command()
@@ -149,7 +172,9 @@ def export(
         path = to or Path(f"{name}.jsonl")
         count = export_call(reader, name, path, at_ns=wall_now_ns(), who=login(), purpose=purpose)
         verify_file(path)
-        typer.echo(f"{path}: {count} records, proven. Prove it elsewhere: python -m audit.verify_export {path}")
+        typer.echo(
+            f"{printable(path)}: {count} records, proven. Prove it elsewhere: python -m audit.verify_export {printable(path)}"
+        )
 
 
 @audit_app.command()
@@ -249,6 +274,11 @@ def settings_of(context: typer.Context, data: Path | None) -> Any:
     return common.settings(data) if common is not None else load(data=data)
 
 
+def _say_recorded(reader: "Reader", call: str, now_ns: int, purpose: str) -> None:
+    count = len(reader.access.readings(call))
+    typer.echo(f"recorded: {login()} read this call at {_utc(now_ns)}, purpose: {printable(purpose)} (reading {count})")
+
+
 def _folder(root: Path) -> "AuditFolder":
     from audit.folder import AuditFolder
 
@@ -323,107 +353,6 @@ def _edit_one_byte(connection: sqlite3.Connection, chance: random.Random) -> _Ed
     )
     connection.commit()
     return _Edit(call, segment, sequence, offset)
-
-
-# --- the trail
-
-
-def _trail(call: str, records: "list[OpenedRecord]", *, everything: bool) -> Any:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=f"call {call}", title_justify="left", expand=True)
-    table.add_column("turn", justify="right", no_wrap=True)
-    table.add_column("since", justify="right", no_wrap=True)
-    table.add_column("stage", no_wrap=True)
-    table.add_column("what", overflow="fold", ratio=1)
-    began = records[0].content.monotonic_ns if records else 0
-    turn: int | None = None
-    for record in records:
-        content = record.content
-        if not everything and _quiet(content.stage.value, content.payload):
-            continue
-        if content.turn != turn:
-            if turn is not None:
-                table.add_section()
-            turn = content.turn
-        since = "" if record.header.opens is not None else f"{(content.monotonic_ns - began) / 1e9:.3f} s"
-        table.add_row(
-            str(turn), since, content.stage.value, Text(_words_of(content.stage.value, content.payload, began))
-        )
-    return table
-
-
-def _quiet(stage: str, payload: Mapping[str, Any]) -> bool:
-    return stage in _QUIET or (stage == "step" and payload.get("before") == payload.get("after"))
-
-
-def _words_of(stage: str, payload: Mapping[str, Any], began_ns: int) -> str:
-    """One record in words: the telling field first, then the rest that is plain."""
-    if stage == "step":
-        event, effects = payload.get("event"), payload.get("effects")
-        cause = event.get("type", "?") if isinstance(event, dict) else "?"
-        orders = [str(effect.get("type", "?")) for effect in effects or () if isinstance(effect, dict)]
-        return f"{payload.get('before')} -> {payload.get('after')} on {cause}: {', '.join(orders) or 'nothing to do'}"
-    skipped = {"v", "words"}
-    if "text_withheld" in payload:
-        head = f"(withheld: {payload['text_withheld'].get('length', '?')} characters)"
-        skipped.add("text_withheld")
-    elif isinstance(payload.get("text"), str):
-        head = f'"{payload["text"]}"'
-        skipped |= {"text", *(("ordered",) if payload.get("ordered") == payload["text"] else ())}
-    elif stage == "assessment":
-        head = f"{payload.get('level', '?')} / {payload.get('category', '?')}"
-        skipped |= {"level", "category"}
-    else:
-        head = str(payload.get("event", ""))
-        skipped.add("event")
-    if isinstance(packet := payload.get("packet"), dict):
-        skipped |= {"packet"}
-        sections = ("situation", "background", "assessment", "recommendation")
-        head = "\n".join([head, *(f"  {name}: {_plain(packet.get(name, {}))}" for name in sections)])
-    rest = [
-        _named(name, value, began_ns) for name, value in sorted(payload.items()) if name not in skipped and _told(value)
-    ]
-    return "  ".join(part for part in (head, " ".join(rest)) if part)
-
-
-def _named(name: str, value: Any, began_ns: int) -> str:
-    if name == "at_ns" and isinstance(value, int):
-        return f"at {(value - began_ns) / 1e9:.3f} s"
-    if name.endswith("_ns") and isinstance(value, int):
-        return f"{name.removesuffix('_ns')}={value / 1e6:.0f} ms"
-    return f"{name}={_plain(value)}"
-
-
-def _told(value: Any) -> bool:
-    return value not in (None, "", [], {}, False)
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name}: {_plain(inner)}" for name, inner in value.items() if _told(inner))
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_plain, value)) + "]"
-    return str(value)
-
-
-def _json_line(record: "OpenedRecord") -> str:
-    content = record.content
-    return json.dumps(
-        {
-            "hash": record.hash.hex(),
-            "monotonic_ns": content.monotonic_ns,
-            "payload": content.payload,
-            "segment": record.header.segment,
-            "sequence": record.header.sequence,
-            "stage": content.stage.value,
-            "turn": content.turn,
-            "versions": content.versions,
-            "wall_ns": content.wall_ns,
-        },
-        ensure_ascii=False,
-    )
 
 
 def _utc(at_ns: int) -> str:

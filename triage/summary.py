@@ -138,6 +138,21 @@ class Summary:
         }
 
 
+def page_of(call_id: str, payload: Mapping[str, Any]) -> str:
+    """The page of a sealed summary. Reads whatever an altered store may hold: what is no statement is left out."""
+    statements = [
+        Statement(
+            Part(found["part"]),
+            str(found.get("text", "")),
+            tuple(turn for turn in found.get("turns") or () if isinstance(turn, int)),
+            tuple(map(str, found.get("records") or ())),
+        )
+        for found in payload.get("statements") or ()
+        if isinstance(found, Mapping) and found.get("part") in set(Part)
+    ]
+    return Summary(call_id, tuple(statements), str(payload.get("outcome", ""))).text()
+
+
 def summarise(source: SummarySource) -> Summary:
     """Make the summary of one call. Never raises for what a record lacks: then the statement is left out."""
     notes = _Notes(source)

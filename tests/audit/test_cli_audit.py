@@ -11,8 +11,12 @@ import pytest
 import typer
 from freezegun import freeze_time
 
+from audit import verify_export
+from audit.access import AccessLog
+from audit.errors import RecordMissing
 from audit.folder import AuditFolder
 from audit.records import Stage
+from audit.store import SqliteStore
 from tests.audit.forge import WALL
 from tests.audit.stores import CALLS, Setup, say, settled
 from triage.cli_audit import audit_app
@@ -115,6 +119,69 @@ def test_show_reads_turn_by_turn_and_says_that_it_was_recorded(triage: Run, data
     assert "(reading 2)" in triage("show", CALLS[0], "--everything", "--data", data)[1]
     lines = triage("show", CALLS[0], "--json", "--data", data)[1].splitlines()
     assert [json.loads(line)["stage"] for line in lines][:3] == ["call", "stt_final", "assessment"]
+
+
+def test_a_summary_is_shown_as_a_reading(triage: Run, data: Path) -> None:
+    code, said = triage("summary", CALLS[0], "--data", data)
+    assert code == 2 and "no summary yet" in said
+    close_with_summary(data, CALLS[0], "Complaint: \x1b[2J[red]here.")
+    with freeze_time("2026-11-21 12:00:00"):
+        code, said = triage("summary", CALLS[0], "--purpose", "complaint 7", "--data", data)
+    assert code == 0 and said.startswith(f"# Call {CALLS[0]}\n\n## Situation\n\n- Complaint:  [2J[red]here.")
+    assert "purpose: complaint 7 (reading 2)" in said and "\x1b" not in said
+    with closing(SqliteStore(data / "audit.db")) as store:
+        assert [reading.what for reading in AccessLog(store).readings()] == ["summary", "summary"]
+
+
+def close_with_summary(data: Path, call: str, text: str) -> None:
+    with closing(SqliteStore(data / "audit.db")) as store:
+        state = store.chain_state(call)
+    writer = AuditFolder(data).open_writer("keeper", inline=True)
+    assert state is not None
+    segment = writer.open_summary(state, monotonic_ns=1, wall_ns=WALL)
+    statement = {"part": "Situation", "text": text, "turns": [1], "records": ["0/1"]}
+    segment.append(Stage.SUMMARY, {"v": 1, "statements": [statement]}, turn=0, monotonic_ns=1, wall_ns=WALL)
+    segment.close(monotonic_ns=1, wall_ns=WALL)
+    writer.close()
+
+
+HOSTILE = "\x1b[1A\x1b[2Kproven   [bold]call\x9b2J\u202eall"
+
+
+def test_what_somebody_put_into_the_store_orders_no_terminal_about(triage: Run, data: Path, tmp_path: Path) -> None:
+    """An escape sequence in a call's id could rewrite the verdict on the screen."""
+    with closing(sqlite3.connect(data / "audit.db", isolation_level=None)) as connection:
+        connection.execute("INSERT INTO chain (call, bucket, writer, closed) VALUES (?, 1, 'w', 0)", (HOSTILE,))
+        connection.execute("UPDATE record SET call = ? WHERE call = ?", (HOSTILE, CALLS[1]))
+    for command in (("list",), ("verify", "--all"), ("verify", HOSTILE), ("show", HOSTILE), ("verify", "\x1b[2J")):
+        _, said = triage(*command, "--data", data)
+        assert said and not set(said) & set("\x1b\x9b\u202e"), command
+    _, said = triage("list", "--data", data)
+    assert "[bold]call" in said, "text, no markup"
+    with pytest.raises(RecordMissing) as found:
+        raise RecordMissing("gone", call=HOSTILE)
+    assert "\x1b" not in str(found.value) + found.value.place
+
+
+def test_a_record_with_such_signs_is_shown_without_and_its_json_reads_back(triage: Run, data: Path) -> None:
+    writer = AuditFolder(data).open_writer("w2", inline=True)
+    call = writer.open_call(CALLS[5], monotonic_ns=1, wall_ns=WALL)
+    call.append(Stage.STT_FINAL, {"text": HOSTILE}, turn=1, monotonic_ns=1, wall_ns=WALL)
+    writer.close()
+    for options in ((), ("--json",)):
+        code, said = triage("show", CALLS[5], *options, "--data", data)
+        assert code == 0 and not set(said) & set("\x1b\x9b\u202e")
+    assert json.loads(said.splitlines()[1])["payload"]["text"] == HOSTILE
+
+
+def test_the_second_verifier_prints_no_such_signs(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "forged.jsonl"
+    lines = [{"kind": "call", "format": 1, "call": HOSTILE, "closed": False}, {"kind": "end"}, {"kind": "end"}]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert verify_export.main([str(file)]) == 1
+    assert "NOT PROVEN" in (said := capsys.readouterr().err) and "\x1b" not in said
 
 
 def test_drill_finds_the_very_byte_and_leaves_the_original(triage: Run, data: Path) -> None:
