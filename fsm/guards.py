@@ -256,10 +256,14 @@ def new_emergency(call: Call, event: ev.UrgencyRaised) -> bool:
     return event.says_number and not call.handoff.number_said and not call.handoff.bridged
 
 
+def needs_nurse(call: Call) -> bool:
+    """Somebody must take this caller: found urgent, unable to speak, or lost by a process that may have known more."""
+    return call.handoff.urgent or call.handoff.reason in (Reason.WORDLESS, Reason.RESCUED)
+
+
 def urgent_and_alone(call: Call, event: ev.Event) -> bool:
-    """Nobody has this caller, and somebody must: found urgent, or unable to speak."""
-    handoff = call.handoff
-    return not handoff.bridged and (handoff.urgent or handoff.reason is Reason.WORDLESS)
+    """Nobody has this caller, and somebody must."""
+    return needs_nurse(call) and not call.handoff.bridged
 
 
 def with_nurse(call: Call, event: ev.Event) -> bool:

@@ -9,7 +9,7 @@ from fsm import events as ev
 from fsm.call import Call
 from fsm.draft import Draft
 from fsm.effects import Effect
-from fsm.guards import attempt_of
+from fsm.guards import attempt_of, needs_nurse
 from fsm.plans_handoff import change_attempt, send_packet
 from fsm.states import Declared, Phase, Reason
 from fsm.states import TimerName as T
@@ -27,11 +27,25 @@ def _end(draft: Draft) -> None:
 
 
 def _open_callback(draft: Draft) -> None:
-    handoff = draft.call.handoff
     draft.note(callback=True)
-    draft.order(
-        fx.OpenCallback(reason=handoff.reason or Reason.URGENT, level=handoff.level, within_s=CALLBACK_WITHIN_S)
-    )
+    draft.order(_callback(draft.call))
+
+
+def _callback(call: Call) -> fx.OpenCallback:
+    handoff = call.handoff
+    return fx.OpenCallback(reason=handoff.reason or Reason.URGENT, level=handoff.level, within_s=CALLBACK_WITHIN_S)
+
+
+def owed_callback(call: Call) -> fx.OpenCallback | None:
+    """What the machine would still order, were the call to end as it stands and no machine there to order it.
+
+    A caller who must have a nurse, whom none has and who is on no list. One whom a queue has and of whom no person there
+    has said so yet counts as one whom none has.
+    """
+    handoff = call.handoff
+    taken = handoff.taken and not call.runs(T.PERSON_SIGN)
+    reached = handoff.bridged or taken or any(attempt.person for attempt in handoff.open)
+    return None if call.callback or reached or not needs_nurse(call) else _callback(call)
 
 
 def leave_before_greeting(call: Call, event: ev.HungUp) -> Outcome:

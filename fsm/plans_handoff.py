@@ -13,7 +13,7 @@ from fsm.call import Attempt, Call
 from fsm.draft import Draft
 from fsm.effects import Effect
 from fsm.events import Rung
-from fsm.guards import attempt_of
+from fsm.guards import attempt_of, needs_nurse
 from fsm.states import Phase, Reason, RungKind
 from fsm.states import TimerName as T
 from fsm.timers import SECONDS
@@ -131,7 +131,7 @@ def renew_and_say_number(call: Call, event: ev.UrgencyRaised) -> Outcome:
 
 def _follow_graver(draft: Draft, event: ev.UrgencyRaised) -> None:
     handoff = draft.call.handoff
-    if not handoff.urgent:
+    if not needs_nurse(draft.call):
         draft.note_handoff(rung=-1)  # the urgent ladder is another one: begin at its top when this attempt fails
     if not handoff.urgent or event.rank > handoff.rank:
         _note_urgency(draft, event)
@@ -141,7 +141,7 @@ def _follow_graver(draft: Draft, event: ev.UrgencyRaised) -> None:
 
 
 def _rungs(call: Call) -> tuple[Rung, ...]:
-    first, second = (call.urgent_ladder, call.ladder) if call.handoff.urgent else (call.ladder, call.urgent_ladder)
+    first, second = (call.urgent_ladder, call.ladder) if needs_nurse(call) else (call.ladder, call.urgent_ladder)
     return first or second
 
 

@@ -122,7 +122,7 @@ LIKELY: dict[State, tuple[str, ...]] = {
     State.INTERRUPT: ("reply failed", "unclear", "short timer", "cough", "cough", "unclear", "short timer", "short timer", "words", "turn", "finished", "reply ended",
                       "goodbye", "nurse by rules", "sentence", "speech"),
     State.HANDOFF: ("short timer", "answered", "answered", "nurse accepts", "nurse accepts", "nurse lost", "refused",
-                    "timed out", "urgent", "failed", "finished", "pending", "taken", "nurse done"),
+                    "timed out", "urgent", "failed", "finished", "pending", "taken", "nurse done", "hung up"),
 }  # fmt: skip
 """What usually happens where: without it the random calls would soon be over, and never deep."""
 

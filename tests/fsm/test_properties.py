@@ -7,13 +7,16 @@ from fsm import effects as fx
 from fsm import events as ev
 from fsm.call import Call
 from fsm.machine import Step, step
-from fsm.states import Phase, State
+from fsm.plans_end import owed_callback
+from fsm.states import Phase, Reason, State
 from fsm.states import TimerName as T
 from tests.fsm.moves import MOVES, Choice, calls, events_of
 from tests.fsm.world import World
 
 Choices = list[Choice]
 AUDIBLE = (fx.Play, fx.Speak)
+MUST = (Reason.WORDLESS, Reason.RESCUED)
+"""Reasons for which a caller must have a nurse, though nothing urgent was heard."""
 many = settings(max_examples=250, deadline=None)
 
 
@@ -214,8 +217,23 @@ def test_an_urgent_caller_who_leaves_without_a_nurse_is_rung_back(choices: Choic
     for decided in steps_of(choices):
         way = decided.before.handoff
         if isinstance(decided.event, ev.HungUp) and decided.before.state is State.HANDOFF:
-            owed = way.urgent and not way.bridged
+            owed = (way.urgent or way.reason in MUST) and not way.bridged
             assert not owed or len(ordered(decided, fx.OpenCallback)) == 1
+
+
+@given(calls)
+@many
+def test_no_call_that_has_ended_owes_anybody_a_call_back(choices: Choices) -> None:
+    """Whoever was found urgent at any time, was rescued or could not speak, unless a nurse's side had them."""
+    danger = promised = False
+    for decided in steps_of(choices):
+        after = decided.after
+        danger |= isinstance(decided.event, ev.UrgencyRaised) and decided.before.phase is not Phase.NEW
+        danger |= after.handoff.reason in MUST
+        promised |= bool(ordered(decided, fx.OpenCallback))
+        if after.phase is Phase.ENDED:
+            assert promised or not danger or after.handoff.taken or after.handoff.bridged
+            assert owed_callback(after) is None or after.handoff.taken, "what is asked without a machine says the same"
 
 
 @given(calls)

@@ -3,7 +3,7 @@
 from fsm import effects as fx
 from fsm.states import Reason
 from fsm.states import TimerName as T
-from tests.fsm.examples import CONNECTED, QUEUE
+from tests.fsm.examples import CHEST_PAIN, CONNECTED, NURSE, QUEUE
 from tests.fsm.vignettes.shorthand import (
     ASKED,
     COUGH,
@@ -32,12 +32,15 @@ from tests.fsm.vignettes.shorthand import (
     heard_to_its_end,
     key,
     make_reply,
+    packet,
     play,
+    refused,
     reply_over,
     sentence,
     speak,
     the_four,
     to_nurse,
+    transfer,
     turn,
 )
 
@@ -216,14 +219,16 @@ SILENCE: dict[str, list[Row]] = {
         (GASPING, SPEAKING, []),
         (VOICE, SPEAKING, []),  # they must hear it to its end, whatever sounds they make
         (heard_to_its_end(3), LISTENING, [], {T.WORDLESS, T.CALLER_SILENCE, T.CALL_TOO_LONG}),
-        (fired(T.WORDLESS), HANDOFF, to_nurse(1, QUEUE, play(4, "nurse_will_talk"), Reason.WORDLESS), WAITING),
+        (fired(T.WORDLESS), HANDOFF, to_nurse(1, NURSE, play(4, "nurse_will_talk"), Reason.WORDLESS), WAITING),
         (HUNG_UP, IDLE, [FLUSH, fx.CancelTransfers(), fx.Page(alarm="urgent_hangup"), fx.DrainTail(), callback(Reason.WORDLESS, "")]),
     ],
     "gasping, and key 1": [
         *GREETED,
         (key("1"), LISTENING, []),  # nobody asked for it yet
         (GASPING, SPEAKING, [FLUSH, CUT_OFF, play(2, "press_one")]),
-        (key("1"), HANDOFF, to_nurse(1, QUEUE, play(3, "nurse_will_talk"), Reason.WORDLESS)),
+        (key("1"), HANDOFF, to_nurse(1, NURSE, play(3, "nurse_will_talk"), Reason.WORDLESS)),
+        (CHEST_PAIN, HANDOFF, [packet()]),
+        (refused(1), HANDOFF, [transfer(2, QUEUE)]),  # the ladder of who is urgent, and it goes on where it was
     ],
     "crying, and then words": [
         *GREETED,

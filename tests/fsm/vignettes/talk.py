@@ -4,7 +4,7 @@ from fsm import effects as fx
 from fsm import events as ev
 from fsm.states import Dismissal, Reason
 from fsm.states import TimerName as T
-from tests.fsm.examples import CONNECTED, LADDER, QUEUE, URGENT_LADDER
+from tests.fsm.examples import CONNECTED, LADDER, NURSE, QUEUE, URGENT_LADDER
 from tests.fsm.vignettes.shorthand import (
     ASKED,
     COUGH,
@@ -29,6 +29,7 @@ from tests.fsm.vignettes.shorthand import (
     WORDS,
     Row,
     audible,
+    callback,
     fired,
     heard_to_its_end,
     make_reply,
@@ -87,7 +88,11 @@ TALK: dict[str, list[Row]] = {
     ],
     "a call whose process died is rescued, and never greeted twice": [
         (ev.CallConnected(at_ns=0, opening=("greeting",), ladder=LADDER, urgent_ladder=URGENT_LADDER, known=True), HANDOFF,
-         to_nurse(1, QUEUE, play(1, "rescued"), Reason.RESCUED), WAITING),
+         to_nurse(1, NURSE, play(1, "rescued"), Reason.RESCUED), WAITING),
+    ],
+    "a rescued caller who hangs up before a nurse had them is rung back: what was found before is not known": [
+        (ev.CallConnected(at_ns=0, opening=("greeting",), ladder=LADDER, urgent_ladder=URGENT_LADDER, known=True), HANDOFF, ...),
+        (HUNG_UP, IDLE, [FLUSH, fx.CancelTransfers(), fx.Page(alarm="urgent_hangup"), fx.DrainTail(), callback(Reason.RESCUED, "")]),
     ],
     "they hang up before we answered": [
         (HUNG_UP, IDLE, [fx.DrainTail()], {T.DRAIN}),
