@@ -1,16 +1,26 @@
 """Whoever must have a nurse and goes without one is on the list of call-backs, whatever broke and in whatever order it came."""
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+import triage.runtime as runtime_module
 from fsm import events as ev
-from fsm.machine import Step
+from fsm.call import Call as CallState
+from fsm.machine import Step, step
+from fsm.states import Phase, Reason
 from tests.calls import CHEST, Call, says
+from tests.ladders import GRAVER, caller_leaves
 from tests.test_runtime import URGENT, World
 from tests.virtual import in_virtual_time
+from triage.clock import run
 from triage.demo.patient import Cue, Utterance
+from triage.lines.nurse_phones import Behaviour, NursePhone
 from triage.ports import Receipt
 from triage.recorder import Recorder
 from triage.stages.scripted_stt import ScriptedSpeechToText
@@ -52,6 +62,17 @@ def receipts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(Recorder, "step", step)
 
 
+def breaking_on(breaks: Callable[[ev.Event], bool]) -> Callable[[CallState, ev.Event], Step]:
+    """A machine with a hole in its table."""
+
+    def decide(call: CallState, event: ev.Event) -> Step:
+        if breaks(event):
+            raise RuntimeError("a hole in the table")
+        return step(call, event)
+
+    return decide
+
+
 @pytest.mark.usefixtures("receipts")
 @pytest.mark.parametrize("recogniser", [ScriptedSpeechToText, NeverFinal])
 def test_last_words_that_are_urgent_open_a_call_back(recogniser: type[ScriptedSpeechToText]) -> None:
@@ -63,6 +84,70 @@ def test_last_words_that_are_urgent_open_a_call_back(recogniser: type[ScriptedSp
     assert call.pages == ["urgent_tail"]
     assert [task.reason for task in call.callbacks()] == ["urgent"]
     call.check_record()
+
+
+@pytest.mark.usefixtures("receipts")
+@pytest.mark.parametrize("breaks_on", [ev.WordsHeard, ev.HungUp, ev.UrgencyRaised, ev.TailDrained])
+@pytest.mark.parametrize("recogniser", [ScriptedSpeechToText, NeverFinal])
+def test_last_words_open_a_call_back_where_the_machine_breaks(recogniser: type[ScriptedSpeechToText], breaks_on: type[ev.Event], monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    monkeypatch.setattr(runtime_module, "step", breaking_on(lambda event: isinstance(event, breaks_on)))
+    phones = {"nurse": NursePhone(Behaviour.SILENT)}
+    call = Call(script=LAST_WORDS, phones=phones, recogniser=lambda *_: recogniser(confident_interims=True)).ring()
+    assert call.finished.counts["tails"] == 1
+    assert "machine_failed" in call.pages
+    assert [(task.reason, task.level) for task in call.callbacks()] == [("urgent", "nurse_now")]
+
+
+TOLD: dict[str, Callable[[int], ev.Event]] = {
+    "urgent": lambda at_ns: replace(URGENT, at_ns=at_ns),
+    "graver": lambda at_ns: replace(GRAVER, at_ns=at_ns),
+    "words": lambda at_ns: ev.WordsHeard(at_ns=at_ns),
+    "turn": lambda at_ns: ev.TurnEnded(at_ns=at_ns, turn=1),
+    "gasping": lambda at_ns: ev.WordlessVoiceHeard(at_ns=at_ns),
+    "0": lambda at_ns: ev.KeyPressed(at_ns=at_ns, digit="0"),
+    "1": lambda at_ns: ev.KeyPressed(at_ns=at_ns, digit="1"),
+    "asks": lambda at_ns: ev.NurseNeeded(at_ns=at_ns, reason=Reason.ASKED_PERSON),
+}
+"""What a call may be told before its caller puts the phone down."""
+
+
+@given(
+    told=st.lists(st.tuples(st.sampled_from(sorted(TOLD)), st.floats(0.0, 9.0)), max_size=5),
+    rescued=st.booleans(),
+    breaks_at=st.one_of(st.none(), st.integers(1, 40)),
+    voicemail=st.booleans(),
+)
+@settings(max_examples=120, deadline=None)
+def test_whoever_must_have_a_nurse_and_goes_without_is_rung_back(told: list[tuple[str, float]], rescued: bool, breaks_at: int | None, voicemail: bool) -> None:  # fmt: skip
+    """Urgent, rescued or unable to speak, in any order, on a machine that is whole or breaks at any event from some on."""
+    seen = 0
+
+    def breaks(event: ev.Event) -> bool:
+        nonlocal seen
+        seen += 1
+        return breaks_at is not None and seen > breaks_at
+
+    async def main() -> World:
+        world = World({"nurse": NursePhone(Behaviour.VOICEMAIL if voicemail else Behaviour.BUSY)})
+        running = asyncio.ensure_future(world.runtime.run(lambda: replace(world.connected(), known=rescued)))
+        await asyncio.sleep(0.1)
+        for name, wait_s in told:
+            world.runtime.tell(TOLD[name](world.clock.now_ns()))
+            await asyncio.sleep(wait_s)
+        over = world.runtime.call.phase is Phase.ENDED
+        assert not over, "nobody left, and nobody has them"
+        caller_leaves(world.line)
+        async with asyncio.timeout(5):
+            await running
+        return world
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runtime_module, "step", breaking_on(breaks))
+        world = run(main(), virtual=True)
+    danger = rescued or any(name in ("urgent", "graver") for name, _ in told)
+    wordless = world.runtime.call.handoff.reason is Reason.WORDLESS
+    assert len(world.nursing.callbacks) == int(danger or wordless)
+    assert world.sealed == 1
 
 
 @in_virtual_time

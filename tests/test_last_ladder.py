@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,12 +11,14 @@ import fsm.effects as fx
 import fsm.events as ev
 import triage.runtime as runtime_module
 from fsm.call import Call
-from fsm.machine import Step
+from fsm.machine import Step, step
 from fsm.states import TimerName
+from tests.ladders import caller_leaves
 from tests.test_runtime import REFER, URGENT, Desk, World, live
 from triage.clock import run
-from triage.last_ladder import FIRST
+from triage.last_ladder import FIRST, KEY_WITHIN_S
 from triage.lines.nurse_phones import Behaviour, NursePhone
+from triage.ports import LineSignal, SignalKind
 
 
 def broken(call: Call, event: ev.Event) -> Step:
@@ -94,6 +97,100 @@ def test_a_caller_whom_the_carrier_takes_ends_the_call_as_transferred(hole: Call
         world.patient.hung_up = True
 
     live(story, queue=NursePhone())
+
+
+def test_whoever_takes_the_caller_reads_what_is_known_of_them(hole: Callable[[World], None]) -> None:
+    async def story(world: World) -> None:
+        hole(world)
+        assert [packet.reason.value for packet in world.nursing.packets] == ["stage_failed"]
+        await asyncio.sleep(1)
+        world.runtime.tell(URGENT)
+        assert (world.nursing.packets[-1].level, world.nursing.packets[-1].rank) == ("nurse_now", 100)
+        world.runtime.tell(replace(URGENT, rank=1))
+        assert len(world.nursing.packets) == 2, "a lighter finding changes nothing"
+
+    live(story, nurse=NursePhone(Behaviour.SILENT))
+
+
+# --- a nurse who was held when the machine broke
+
+
+def held(key_after_s: float, behaviour: Behaviour = Behaviour.ANSWERS) -> NursePhone:
+    return NursePhone(behaviour, answers_after_s=1.0, key_after_s=key_after_s)
+
+
+async def until_held(world: World) -> None:
+    world.runtime.tell(URGENT)
+    async with asyncio.timeout(30):
+        while not any(attempt.held for attempt in world.runtime.call.handoff.open):  # noqa: ASYNC110 virtual time
+            await asyncio.sleep(0.1)
+
+
+def test_a_nurse_who_is_held_when_the_machine_breaks_accepts_as_always(hole: Callable[[World], None]) -> None:
+    async def story(world: World) -> None:
+        await until_held(world)
+        hole(world)
+        await asyncio.sleep(8)
+        assert world.runtime.call.handoff.bridged == 2
+        assert world.line.code_sent(FIRST + 1) is None, "her phone was rung while she held it"
+
+    world = live(story, queue=NursePhone(Behaviour.BUSY), nurse=held(6.0))
+    assert world.nursing.callbacks == []
+
+
+def test_voicemail_that_is_held_when_the_machine_breaks_is_let_go_and_others_are_rung(hole: Callable[[World], None]) -> None:  # fmt: skip
+    async def story(world: World) -> None:
+        await until_held(world)
+        hole(world)
+        await asyncio.sleep(KEY_WITHIN_S + 1)
+        assert world.line._legs[2].settled
+        assert world.line.code_sent(FIRST + 1) is not None
+
+    live(story, queue=NursePhone(Behaviour.BUSY), nurse=held(99.0, Behaviour.VOICEMAIL))
+
+
+def test_a_nurse_who_is_lost_while_she_is_held_is_followed_by_another_at_once(hole: Callable[[World], None]) -> None:
+    async def story(world: World) -> None:
+        await until_held(world)
+        hole(world)
+        world.line._report(world.line._legs[2], LineSignal(SignalKind.NURSE_LOST, 2))
+        await asyncio.sleep(1)
+        assert world.line.code_sent(FIRST + 1) is not None
+
+    live(story, queue=NursePhone(Behaviour.BUSY), nurse=held(99.0))
+
+
+# --- a caller who has gone
+
+
+@pytest.mark.parametrize("breaks_on", [ev.HungUp, ev.TailDrained, ev.TransferAnswered])
+def test_who_has_gone_is_climbed_for_by_nobody_and_the_record_is_sealed(breaks_on: type[ev.Event], monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    def breaks(call: Call, event: ev.Event) -> Step:
+        if isinstance(event, breaks_on):
+            raise RuntimeError("a hole in the table")
+        return step(call, event)
+
+    monkeypatch.setattr(runtime_module, "step", breaks)
+    taken = breaks_on is ev.TransferAnswered
+
+    async def main() -> World:
+        world = World({"queue": NursePhone() if taken else NursePhone(Behaviour.SILENT), "nurse": NursePhone(Behaviour.RINGS_OUT)})  # fmt: skip
+        running = asyncio.ensure_future(world.runtime.run(world.connected))
+        await asyncio.sleep(0.1)
+        world.runtime.tell(URGENT)
+        await asyncio.sleep(6)
+        if not taken:
+            caller_leaves(world.line)
+        async with asyncio.timeout(5):
+            await running
+        assert world.sealed == 1 and world.runtime.ended_ns
+        assert world.pages.count("machine_failed") == 1
+        assert world.line.code_sent(FIRST + 1) is None
+        assert all(leg.is_refer or leg.settled for leg in world.line._legs.values()), "a nurse's phone rings for nobody"
+        world.patient.hung_up = True
+        return world
+
+    assert len(run(main(), virtual=True).nursing.callbacks) == int(not taken)
 
 
 @pytest.mark.parametrize("where", ["ladder", "clip", "transfer"])

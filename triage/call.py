@@ -17,12 +17,11 @@ from audit.writer import AuditWriter
 from classifiers import Classifier
 from classifiers.assessment import CallJudge, Known
 from classifiers.second_opinion import SecondOpinion
-from fsm import effects as fx
 from fsm import events as ev
 from fsm.alarms import AUDIT_STORE
 from fsm.call import Call
-from fsm.states import Reason
-from fsm.timers import CALLBACK_WITHIN_S
+from fsm.plans_end import owed_callback
+from fsm.states import RungKind
 from triage.clips import ClipLibrary
 from triage.clock import Clock
 from triage.config import Settings
@@ -95,7 +94,7 @@ class Finished:
 
     call_id: str
     outcome: str
-    """nurse_bridged, transferred, callback_booked, hung_up or failed."""
+    """nurse_bridged, transferred, outcome_unknown, callback_booked, hung_up or failed."""
     call: Call
     known: Known
     counts: dict[str, int]
@@ -251,30 +250,23 @@ class LiveCall:
     def break_off(self, *, alone: bool = False) -> None:
         """`live` was cancelled, or raised: end the record as it stands, so that it is sealed and summarised. Never raises.
 
-        `alone`: nobody can be sent to the caller now. One who is urgent and has no nurse gets a call-back task.
+        `alone`: nobody can be sent to the caller now. One who must have a nurse and has none gets a call-back task.
         """
         if self._segment.finished:
             return
         if alone:
             with suppress(Exception):  # the record ends all the same
-                self._promise_callback()
+                if (order := owed_callback(self.runtime.call)) is not None:
+                    self.nursing.open_callback(order)
         outcome = outcome_of(self.runtime.call, booked=self.nursing.booked)
         payload = {
-            "outcome": "failed" if outcome == "hung_up" else outcome,
+            "outcome": "failed" if outcome in ("hung_up", "outcome_unknown") else outcome,
             "broken_off": True,
             "counts": self.counts(),
             "audio_origin_ns": self.listening.origin_ns,
         }
         with suppress(Exception):  # the process ends all the same
             self._segment.finish(monotonic_ns=self.clock.now_ns(), wall_ns=self.clock.wall_ns(), payload=payload)
-
-    def _promise_callback(self) -> None:
-        call = self.runtime.call
-        handoff = call.handoff
-        cared_for = handoff.bridged or handoff.taken or any(attempt.person for attempt in handoff.open)
-        if handoff.urgent and not cared_for and not call.callback:
-            reason = handoff.reason or Reason.URGENT
-            self.nursing.open_callback(fx.OpenCallback(reason=reason, level=handoff.level, within_s=CALLBACK_WITHIN_S))
 
     def note_number(self, number: str) -> None:
         """The caller's number as the network shows it, in the call's own loop; empty when they withheld it. Never raises.
@@ -362,6 +354,8 @@ def outcome_of(call: Call, *, booked: bool) -> str:
         return "nurse_bridged"
     if call.handoff.taken:
         return "transferred"
+    if any(attempt.rung.kind is RungKind.REFER for attempt in call.handoff.open):
+        return "outcome_unknown"  # their leg ended while a carrier may have been moving them: it tells us the same way
     return "callback_booked" if booked else "hung_up"
 
 

@@ -1,12 +1,14 @@
 """The way to a nurse that needs no machine: what is left when `step` itself raises.
 
 The recorded apology, then rung after rung for as long as the caller waits, the emergency number every 10 s. A nurse who
-answers on a leg of ours hears the whisper and accepts by key, as always; when she is lost the ladder begins again. It
-decides by what the line signals and by nothing else. What breaks in here is nobody's to mend: it comes out.
+answers on a leg of ours hears the whisper and accepts by key, as always; one whom the machine held is given her time for
+that first. When she is lost the ladder begins again. It decides by what the line signals and by nothing else. What breaks
+in here is nobody's to mend: it comes out.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 from fsm import prompts
 from fsm.events import Rung
@@ -36,17 +38,21 @@ class LastLadder:
         say: Callable[[int, str], None],
         silence: Callable[[], None],
         bridged: int = 0,
+        held: Iterable[int] = (),
+        gone: bool = False,
     ) -> None:
         """`say` appends a clip, by id, to what the caller hears, as the playback of this number; `silence` ends all that.
 
-        `bridged` is the attempt whose nurse has the caller already: the two hear nothing of this until she is lost.
+        `bridged` is the attempt whose nurse has the caller already: the two hear nothing of this until she is lost. `held`
+        are those whose nurses were asked for the key. `gone`: there is no caller any more, and no ladder to climb.
         """
         self._line, self._clips, self._rungs, self._code = line, clips, rungs, code
         self._say, self._silence = say, silence
         self._attempt = self._playback = FIRST
-        self._held: set[int] = set()
+        self._held = set(held)
         self._settled = asyncio.Event()
         self._alone = asyncio.Event()
+        self._gone = gone
         self.bridged = bridged
         """The attempt whose nurse has the caller; 0 when none has."""
         self.taken = 0
@@ -70,14 +76,15 @@ class LastLadder:
         match signal.kind:
             case SignalKind.ANSWERED if signal.takes_caller:
                 self.taken = attempt
-            case SignalKind.ANSWERED if self.bridged:
+            case SignalKind.ANSWERED if self.bridged or self._gone:
                 self._line.release(attempt, self._clips.clip("nurse_released").pcm)
             case SignalKind.ANSWERED:
                 self._held.add(attempt)
                 self._line.whisper(attempt, self._clips.clip("nurse_whisper").pcm)
-            case SignalKind.NURSE_KEY if attempt in self._held:
+            case SignalKind.NURSE_KEY if attempt in self._held and not self._gone:
                 self._bridge(attempt)
             case SignalKind.HUNG_UP:
+                self._gone = True
                 for number in {*self._held, self.bridged} - {0}:
                     self._line.release(number)
             case SignalKind.NURSE_LOST | SignalKind.REFUSED | SignalKind.TIMED_OUT | SignalKind.PENDING:
@@ -86,7 +93,7 @@ class LastLadder:
                     self.bridged = 0
                     self._alone.set()
                     self._next(prompts.RECONNECTING)
-                if attempt == self._attempt:
+                if attempt == self._attempt or (self._attempt == FIRST and not self._held):
                     self._settled.set()
 
     def _bridge(self, attempt: int) -> None:
@@ -112,11 +119,22 @@ class LastLadder:
 
     async def climb(self) -> None:
         """Try rung after rung while no nurse has the caller; until it is cancelled."""
+        if self._held:
+            await self._keys_of_the_held()
         while True:
             for rung in self._rungs():
                 await self._alone.wait()
                 await self._try(rung)
             await asyncio.sleep(REST_S)
+
+    async def _keys_of_the_held(self) -> None:
+        """Whom the machine held is with the caller sooner than anybody who is called now; her phone is busy meanwhile."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(KEY_WITHIN_S):
+                await self._settled.wait()
+        for attempt in self._held:
+            self._line.release(attempt)
+        self._held.clear()
 
     async def _try(self, rung: Rung) -> None:
         self._settled.clear()

@@ -18,9 +18,12 @@ from typing import Any, Protocol
 
 from fsm import effects as fx
 from fsm import events as ev
+from fsm.alarms import CALLBACK_LOST
 from fsm.call import Call
 from fsm.machine import Step, step
-from fsm.states import Phase, State, TimerName
+from fsm.plans_end import owed_callback
+from fsm.states import Phase, Reason, State, TimerName
+from fsm.timers import SECONDS
 from triage.clips import ClipLibrary
 from triage.clock import Clock
 from triage.echo import EchoTap
@@ -143,7 +146,9 @@ class Runtime:
         self._last: LastLadder | None = None
         self._last_tasks: list[asyncio.Task[None]] = []
         self._broken: Exception | None = None
-        self._closing = False
+        self._drained = asyncio.Event()
+        """The last words were judged; told where no machine hears it."""
+        self._ending = self._closing = False
         self.ended_ns = 0
         """When the caller had gone (or was gone from us); 0 while the call lives."""
         self.pauses = 0
@@ -174,20 +179,19 @@ class Runtime:
 
     def _step(self, event: ev.Event) -> None:
         if self._last is not None:
-            if isinstance(event, ev.HungUp):
-                self.spawn(self._close())
+            self._without_machine(event)
             return
         try:
             self._decided(event, step(self.call, event))
         except Exception as error:  # the machine itself is broken: a nurse is rung without it
-            self._start_last_ladder(error)
+            self._start_last_ladder(error, event)
 
     def _decided(self, event: ev.Event, decided: Step) -> None:
+        receipt = self._rooms.record.step(decided)
         self.call = decided.after
         if decided.after.phase is Phase.ENDED and not self.ended_ns:
             self.ended_ns = event.at_ns
         self._count_pauses(decided)
-        receipt = self._rooms.record.step(decided)
         for effect in decided.effects:
             if effect.safety:
                 self._carry_out(effect)
@@ -363,7 +367,7 @@ class Runtime:
             while not self._later.empty():
                 self._keep_promise(self._later.get_nowait()[1])
             if isinstance(error, Exception):
-                self._let_nurses_go()
+                self._let_nurses_go(but=self.call.handoff.bridged)  # one who has the caller keeps them
             raise
         finally:
             for name in tuple(self._timers):
@@ -453,13 +457,15 @@ class Runtime:
 
     # --- when the machine itself breaks
 
-    def _start_last_ladder(self, error: Exception) -> None:
-        """The one answer to a `step` that raises: apology, every rung, no machine. When that breaks too, `run` raises."""
-        if self._last is not None:
-            self._give_up(error)
-            return
-        rooms = self._rooms
+    def _start_last_ladder(self, error: Exception, event: ev.Event) -> None:
+        """The one answer to a `step` that raises: apology, every rung, no machine. When that breaks too, `run` raises.
+
+        A caller who has gone is not climbed for: what is due to them is done, and the record sealed.
+        """
+        rooms, handoff = self._rooms, self.call.handoff
         rooms.record.note_error("step", type(error).__name__)
+        taken = isinstance(event, ev.TransferAnswered) and event.takes_caller
+        gone = taken or isinstance(event, ev.HungUp) or self.call.phase is Phase.ENDED
         self._last = LastLadder(
             rooms.line,
             rooms.clips,
@@ -467,12 +473,20 @@ class Runtime:
             code=rooms.nursing.code,
             say=self._say_clip,
             silence=self._fall_silent,
-            bridged=self.call.handoff.bridged,
+            bridged=handoff.bridged,
+            held=[attempt.number for attempt in handoff.open if attempt.held],
+            gone=gone,
         )
+        self.page(MACHINE_FAILED)
+        self._without_machine(event)
+        if gone:
+            self._end_without_machine()
+            return
+        if not isinstance(event, ev.UrgencyRaised):
+            self._offer_packet()
         try:
             rooms.playout.flush(through=self.call.flushed)
             self._last.apologise()
-            self.page(MACHINE_FAILED)
             self._last_tasks = [
                 self.spawn(self._unguarded(work)) for work in (self._last.climb(), self._last.say_number())
             ]
@@ -490,18 +504,80 @@ class Runtime:
     def _follow_last(self, ladder: LastLadder, signal: LineSignal) -> None:
         """What a nurse does without a machine to hear of it; the call as it ends says who had the caller."""
         ladder.follow(signal)
-        handoff = replace(self.call.handoff, bridged=ladder.bridged, taken=ladder.taken)
-        self.call = replace(self.call, handoff=handoff)
+        self._note_handoff(bridged=ladder.bridged, taken=ladder.taken or self.call.handoff.taken)
         if ladder.taken or signal.kind is SignalKind.HUNG_UP:
-            self.ended_ns = self.ended_ns or self.now_ns()
-            self.spawn(self._close())
+            self._end_without_machine()
 
-    def _let_nurses_go(self) -> None:
-        """Nobody in here can bring them to the caller any more; one who has them stays."""
+    def _without_machine(self, event: ev.Event) -> None:
+        """What an event means when no machine decides: danger counts, and that the caller has gone. No more."""
+        match event:
+            case ev.UrgencyRaised():
+                handoff = self.call.handoff
+                if not handoff.urgent or event.rank > handoff.rank:
+                    self._note_handoff(
+                        reason=Reason.URGENT,
+                        urgent=True,
+                        level=event.level,
+                        category=event.category,
+                        rank=event.rank,
+                    )
+                    self._offer_packet()
+            case ev.TransferAnswered(takes_caller=True):
+                self._note_handoff(taken=event.attempt)
+            case ev.HungUp():
+                self._end_without_machine()
+            case ev.TailDrained():
+                self._drained.set()
+            case _:
+                return
+
+    def _offer_packet(self) -> None:
+        """Whoever takes the caller reads what is known of them. Never raises: no nurse waits for it."""
         handoff = self.call.handoff
+        reason = handoff.reason or Reason.STAGE_FAILED
+        try:
+            self._rooms.nursing.send_packet(
+                fx.SendPacket(reason=reason, level=handoff.level, category=handoff.category, rank=handoff.rank)
+            )
+        except Exception as error:  # without it the nurse asks
+            self._rooms.record.note_error("packet", type(error).__name__)
+
+    def _note_handoff(self, **changes: Any) -> None:
+        self.call = replace(self.call, handoff=replace(self.call.handoff, **changes))
+
+    def _end_without_machine(self) -> None:
+        """The caller has gone, or is taken: no nurse is rung any more, the last words are judged, the record is sealed."""
+        if self._ending:
+            return
+        self._ending = True
+        self.ended_ns = self.ended_ns or self.now_ns()
+        for task in self._last_tasks:
+            task.cancel()
+        self._let_nurses_go(but=0)
+        self.spawn(self._close_without_machine())
+
+    async def _close_without_machine(self) -> None:
+        listening, nursing = self._rooms.listening, self._rooms.nursing
+        try:
+            if not self.call.drained:
+                listening.drain()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(SECONDS[TimerName.DRAIN]):
+                        await self._drained.wait()
+                listening.give_up_draining()
+            if (order := owed_callback(self.call)) is not None:
+                nursing.open_callback(order)
+        except Exception as error:  # the record is sealed all the same, and somebody is woken
+            self._rooms.record.note_error("last words", type(error).__name__)
+            self.page(CALLBACK_LOST)
+        finally:
+            await self._close()
+
+    def _let_nurses_go(self, but: int) -> None:
+        """Nobody in here can bring them to the caller any more. `but` is the attempt that stays; 0: none."""
         last = self._last.attempts if self._last is not None else ()
-        for attempt in (*range(1, handoff.attempts + 1), *last):
-            if attempt != handoff.bridged:
+        for attempt in (*range(1, self.call.handoff.attempts + 1), *last):
+            if attempt != but:
                 with suppress(Exception):  # whatever broke may break this too
                     self._rooms.line.release(attempt)
 
