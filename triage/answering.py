@@ -18,16 +18,19 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from audit.folder import AuditFolder
+from fsm import effects as fx
 from fsm import events as ev
 from fsm.events import Rung
 from fsm.prompts import APOLOGY
-from fsm.states import Declared, Reason, RungKind
+from fsm.states import Declared, Reason, RungKind, State
+from fsm.timers import CALLBACK_WITHIN_S
 from triage.bench.mark import is_marked
 from triage.call import Engines, Equipment, LiveCall, new_call_id
 from triage.clock import Clock
 from triage.config import Settings
 from triage.errors import SettingError, StageError, StorageError, Unavailable
 from triage.handoff.desk import FileDesk, Target
+from triage.lines.livekit.rooms import ACTIVE, STATUS
 from triage.once import Entered, UsedRooms, Visit
 from triage.ports import FRAME, RATE, Line, Pcm, SpeechToText
 from triage.stages.pocketsphinx_stt import PocketsphinxSpeechToText
@@ -192,6 +195,7 @@ async def carry(ready: Ready, place: Place, *, rescue: bool = False) -> str:
             if ready.settings.profile in IN_EARNEST and is_marked(caller.attributes):
                 words = f"a call of the bench under the profile {ready.settings.profile}: not answered"
                 return _said(words, logging.ERROR)
+            answered_before = caller.attributes.get(STATUS) == ACTIVE  # by another machine, whose rooms we cannot know
             if ready.ending:
                 return _said("a call that still rang when the worker ended: left to the carrier", logging.WARNING)
             number = _Number(place, caller.identity)
@@ -199,7 +203,7 @@ async def carry(ready: Ready, place: Place, *, rescue: bool = False) -> str:
                 line = await _answered(place, caller.identity, ready, clock)
                 if line is None:
                     return _said("a call that nobody answered in time, or that was given up", logging.WARNING)
-                known = rescue or entered.visit is not Visit.FIRST
+                known = rescue or entered.visit is not Visit.FIRST or answered_before
                 call = ready.live = _call(ready, line, stt, clock, known=known, began_ns=began_ns)
                 number.give_to(call)
                 if ready.ending:  # said between the answer and here
@@ -208,12 +212,11 @@ async def carry(ready: Ready, place: Place, *, rescue: bool = False) -> str:
                     return (await call.live()).outcome
                 except BaseException as error:  # whatever ended it: the record and the caller come first
                     log.error("call %s: broken off (%s)", call.call_id, type(leaf(error)).__name__)
-                    fetched = isinstance(error, Exception) and not place.orphaned()
-                    call.break_off(alone=not fetched)
-                    if fetched:
+                    call.break_off(alone=not _promised(call))  # nobody knows yet whether another process comes
+                    if isinstance(error, Exception) and not place.orphaned():
                         await _hand_on(ready, place, line, call, rescued=rescue)
                     else:
-                        await _left_behind(ready, line)
+                        await _left_behind(ready, line, call)
                     raise
         finally:
             await stt.close()
@@ -254,12 +257,35 @@ async def _answered(place: Place, identity: str, ready: Ready, clock: Clock) -> 
     return line
 
 
-async def _left_behind(ready: Ready, line: TelephoneLine) -> None:
-    """Nobody can be sent now. A worker that was told to end ends the call; one that is gone comes again, and looks."""
-    if not ready.ending:
-        log.error("the worker is gone; the caller is left to the next one")
+def _promised(call: LiveCall) -> bool:
+    """A call-back for a caller who waits for a nurse and whom none has; those who must have one are not our business here."""
+    now = call.runtime.call
+    handoff = now.handoff
+    reached = handoff.bridged or handoff.taken or any(attempt.person for attempt in handoff.open)
+    if now.state is not State.HANDOFF or handoff.urgent or reached or now.callback:
+        return False
+    reason = handoff.reason or Reason.STAGE_FAILED
+    try:
+        call.nursing.open_callback(fx.OpenCallback(reason=reason, level=handoff.level, within_s=CALLBACK_WITHIN_S))
+    except Exception as error:  # the record ends all the same
+        log.error("call %s: no call-back could be promised (%s)", call.call_id, type(error).__name__)
+        return False
+    return True
+
+
+async def _left_behind(ready: Ready, line: TelephoneLine, call: LiveCall | None = None) -> None:
+    """Nobody can be sent now. A worker that is gone comes again, and looks. One that was told to end ends the call.
+
+    A caller whom no nurse has then hears where to turn. `call`: where one was in progress.
+    """
     line.drop()
-    await line.close(keep_caller=not ready.ending)
+    try:
+        if not ready.ending:
+            log.error("the worker is gone; the caller is left to the next one")
+        elif call is not None and line.ours and not call.runtime.call.handoff.bridged:
+            await _told(line, [call.engines.clips.clip(name).pcm for name in LAST_WORDS])
+    finally:
+        await line.close(keep_caller=not ready.ending)
 
 
 async def _hand_on(ready: Ready, place: Place, line: TelephoneLine, call: LiveCall, *, rescued: bool) -> None:
@@ -282,7 +308,7 @@ async def _hand_on(ready: Ready, place: Place, line: TelephoneLine, call: LiveCa
         log.warning("call %s: another process has its caller", call.call_id)
         await line.close(keep_caller=True)
     except asyncio.CancelledError:
-        await _left_behind(ready, line)
+        await _left_behind(ready, line, call)
         raise
     except Exception as error:  # nobody came, whatever kept them: then we say it
         log.error("call %s: nobody else comes to its caller (%s)", call.call_id, type(error).__name__)

@@ -12,6 +12,7 @@ from triage.answering import CALLER_WITHIN_S, carry
 from triage.bench.mark import MARK
 from triage.clock import run
 from triage.errors import TimedOut, Unavailable
+from triage.lines.livekit.rooms import ACTIVE, STATUS
 from triage.stages.reciting_stt import RecitingSpeechToText
 
 
@@ -69,6 +70,15 @@ def test_the_same_room_again_is_rescued_and_never_greeted(make: Make) -> None:
 def test_a_rescue_by_dispatch_does_not_greet(make: Make) -> None:
     world = make()
     world.carry(rescue=True)
+    (records,) = world.records()
+    assert "rescued" in prompts(records) and "greeting" not in prompts(records)
+
+
+def test_a_caller_whom_somebody_elsewhere_had_answered_is_not_greeted_anew(make: Make) -> None:
+    """Rooms are noted on each machine; that the telephone rings no more is known to all."""
+    world = make()
+    world.participants = [Participant(attributes={STATUS: ACTIVE})]
+    world.carry()
     (records,) = world.records()
     assert "rescued" in prompts(records) and "greeting" not in prompts(records)
 

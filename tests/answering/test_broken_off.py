@@ -13,7 +13,7 @@ import pytest
 import fsm.events as ev
 from tests.answering.ringing import CLIPS, Make, RingingLine, payloads
 from tests.lines.world import found
-from triage.answering import carry
+from triage.answering import LAST_WORDS, carry
 from triage.clock import run
 from triage.errors import Unavailable
 from triage.keeper import Keeper
@@ -40,6 +40,53 @@ def test_the_end_of_the_worker_brings_a_nurse(make: Make) -> None:
     effects = [effect for payload in payloads(records, "step") for effect in payload["effects"]]
     assert any(effect.get("reason") == "stage_failed" for effect in effects)
     assert any(effect["type"] == "Transfer" for effect in effects)
+
+
+@pytest.mark.parametrize("has_nurse", [False, True])
+def test_who_has_no_nurse_when_the_worker_must_go_hears_where_to_turn_and_is_rung_back(make: Make, monkeypatch: pytest.MonkeyPatch, has_nurse: bool) -> None:  # fmt: skip
+    world = make()
+    world.patience_s = 600.0
+
+    async def job() -> None:
+        carried = asyncio.ensure_future(carry(world.ready, world.place()))
+        await asyncio.sleep(4)
+        world.ready.end()
+        await asyncio.sleep(5)
+        if has_nurse:
+            runtime = world.ready.live.runtime  # type: ignore[union-attr]  # in the middle of a call
+            runtime.call = replace(runtime.call, handoff=replace(runtime.call.handoff, bridged=1))
+        await asyncio.sleep(2)
+        carried.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await carried
+
+    run(job(), virtual=True)
+    (line,) = world.lines
+    told = [found(CLIPS.clip(prompt).pcm, line.recording()[1]) for prompt in LAST_WORDS]
+    assert [len(where) for where in told] == [not has_nurse] * len(LAST_WORDS)
+    assert line.kept == [False]
+    (records,) = world.records()
+    tasks = [p["reason"] for p in payloads(records, "handoff") if p.get("event") == "callback"]
+    assert tasks == ([] if has_nurse else ["stage_failed"])
+
+
+def test_a_second_order_to_go_ends_the_last_words(make: Make) -> None:
+    world = make()
+    world.patience_s = 600.0
+
+    async def job() -> float:
+        carried = asyncio.ensure_future(carry(world.ready, world.place()))
+        await asyncio.sleep(4)
+        world.ready.end()
+        for _ in range(2):
+            await asyncio.sleep(2)
+            carried.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await carried
+        return asyncio.get_running_loop().time()
+
+    assert run(job(), virtual=True) < 9.0
+    assert world.lines[0].kept == [False]
 
 
 def test_an_end_while_it_still_rings_answers_nothing(make: Make) -> None:
@@ -81,11 +128,11 @@ def test_what_breaks_after_the_answer_comes_out_as_it_is_and_frees_the_room(make
     assert world.ready.rooms.enter("call_+15550100_a").visit == "again"
 
 
-def broken_after(monkeypatch: pytest.MonkeyPatch, seconds: float, *, bridged: int = 0) -> None:
+def broken_after(monkeypatch: pytest.MonkeyPatch, seconds: float, *, bridged: int = 0, urgent: bool = False) -> None:
     """The runtime lets something escape so long after the answer."""
 
     async def breaks(self: Runtime, connected: Callable[[], ev.CallConnected]) -> Any:
-        self.call = replace(self.call, handoff=replace(self.call.handoff, bridged=bridged))
+        self.call = replace(self.call, handoff=replace(self.call.handoff, bridged=bridged, urgent=urgent))
         await asyncio.sleep(seconds)
         raise ExceptionGroup("tasks", [ZeroDivisionError()])
 
@@ -159,6 +206,25 @@ def test_nurse_and_caller_who_talk_hear_nothing_of_a_call_that_broke(make: Make,
         world.carry()
     (line,) = world.lines
     assert world.rescues == 1 and not np.any(line.recording()[1])
+
+
+@pytest.mark.parametrize("comes", [True, False])
+@pytest.mark.parametrize("rescue", [True, False])
+def test_an_urgent_caller_whose_call_breaks_is_on_the_list_whoever_comes(make: Make, monkeypatch: pytest.MonkeyPatch, comes: bool, rescue: bool) -> None:  # fmt: skip
+    """The record is sealed before anybody knows who comes; a task too many is struck off."""
+    world = make()
+    world.patience_s = 600.0
+
+    async def asked() -> None:
+        if not comes:
+            raise Unavailable("worker", "nobody came")
+
+    broken_after(monkeypatch, 2.0, urgent=True)
+    world.rescue = asked
+    with pytest.raises(ExceptionGroup):
+        world.carry(rescue=rescue)
+    (records,) = world.records()
+    assert [p["reason"] for p in payloads(records, "handoff") if p.get("event") == "callback"] == ["urgent"]
 
 
 def test_nobody_is_sent_for_a_caller_who_is_gone(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,12 @@ import pytest
 
 from triage import worker
 from triage.admission import Admission
+from triage.answering import HEARD_S, LAST_WORDS
+from triage.clips import ClipLibrary
 from triage.config import load
+from triage.lines.livekit.line import CLOSE_S
+from triage.ports import RATE
+from triage.up import programs
 
 
 @dataclass
@@ -47,6 +52,12 @@ async def drained(folder: Path, server: Server, rescues: Rescues, *, drain_s: st
     await worker._drained(server, settings, admission, rescues)  # type: ignore[arg-type]  # stand-ins for the SDK's
     assert admission.over and rescues.over, "nobody is taken or sent any more"
     return admission, loop.time() - began_s
+
+
+def test_the_last_words_fit_into_the_time_that_each_gives_the_next() -> None:
+    clips = ClipLibrary.load("en", "us")
+    said_s = sum(len(clips.clip(name).pcm) / RATE + HEARD_S for name in LAST_WORDS)
+    assert worker.CUT_AFTER_S + said_s + CLOSE_S + worker.CLOSED_WITHIN_S < worker.HAND_OVER_S < programs.HAND_OVER_S
 
 
 async def test_without_calls_it_ends_at_once(tmp_path: Path) -> None:
