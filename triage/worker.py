@@ -86,7 +86,7 @@ HAND_OVER = signal.SIGUSR2
 """Tells a call's process to bring its caller to a nurse."""
 CUT_AFTER_S = 12.0
 """How long that may take before our part in the call is cut off and the record sealed, s. Nurse and caller who talk stay."""
-HAND_OVER_S = 26.0
+HAND_OVER_S = 32.0
 """How long the worker waits for that, and for the last words to whoever has no nurse by then (10 s), s."""
 DRAIN_LOOK_S = 0.1
 UNKNOWN_END = 255

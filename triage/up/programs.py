@@ -27,7 +27,7 @@ SIP_GRACE_S = 5.0
 """The SIP service says goodbye to the calls that are left within this, s. The worker's have ended by then."""
 KEEPER_GRACE_S = 10.0
 """The keeper writes the summaries that are due within this, s."""
-HAND_OVER_S = 32.0
+HAND_OVER_S = 36.0
 """Beyond `worker_drain_s`: callers who are left then have been brought to a nurse, or told where to turn, within this, s."""
 
 
