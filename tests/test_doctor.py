@@ -83,6 +83,7 @@ def test_every_demo_only_stage_stops_a_production_start(settings: Settings) -> N
         assert named is not stage.production
     assert any("nurse_directory" in obstacle for obstacle in obstacles)
     assert any("keep_audio" in obstacle for obstacle in obstacles)
+    assert any(obstacle.startswith("checkpoints: this version makes none") for obstacle in obstacles)
 
 
 def test_in_production_the_line_is_livekits_and_only_the_bench_stands_in_its_way(tmp_path: Path) -> None:

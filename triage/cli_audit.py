@@ -36,6 +36,11 @@ DataFolder = Annotated[
     Path | None, typer.Option("--data", help="Data folder instead of the default.", show_default=False)
 ]
 Purpose = Annotated[str, typer.Option("--purpose", help="Why you read; goes into the log of readings.")]
+NO_CHECKPOINT = (
+    "note     no checkpoint kept elsewhere: what somebody who can write this store cut off at the end (of a chain, of the "
+    "numbering, of the log of readings) or wrote anew as a whole cannot be found here"
+)
+"""Said with every verdict: what it does not say."""
 CallId = Annotated[str, typer.Argument(metavar="CALL", help="Id of the call, or how it begins.")]
 
 
@@ -73,7 +78,11 @@ def verify(
     keyless: Annotated[bool, typer.Option("--keyless", help="Do not open the seals, even where the key is.")] = False,
     data: DataFolder = None,
 ) -> None:
-    """Prove that nothing was altered, or say where it was. Opens the seals too where the key is at hand."""
+    """Prove that what is there was not altered, or say where it was. Opens the seals too where the key is at hand.
+
+    An end that was cut off, and whole calls or logs written anew, show only against a checkpoint kept elsewhere. This
+    version makes none.
+    """
     from audit.errors import ChainBroken, KeyMissing
     from audit.keyring import PRIVATE
 
@@ -108,6 +117,7 @@ def verify(
                 except ChainBroken as error:
                     broken += 1
                     typer.echo(f"ALTERED  {error}")
+        typer.echo(NO_CHECKPOINT)
         if broken:
             raise TriageError(f"the record does not verify: {broken} finding(s), see above")
 

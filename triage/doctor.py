@@ -122,7 +122,10 @@ def production_obstacles(settings: Settings) -> list[str]:
         ClipLibrary.load(settings.language, settings.region, placeholders=False)
     except TriageError as error:
         obstacles.append(f"clips: {error}")
-    obstacles.append("checkpoints: this version keeps them on this machine only; production needs a second place")
+    obstacles.append(
+        "checkpoints: this version makes none, so a record that was cut off at its end, or written anew by somebody who "
+        "can write the store, is not found; production needs signed ones in a second place"
+    )
     return obstacles
 
 

@@ -93,6 +93,19 @@ def test_verify_proves_one_or_all(triage: Run, data: Path) -> None:
     )
 
 
+def test_every_verdict_says_that_without_a_checkpoint_a_cut_end_is_not_found(triage: Run, data: Path) -> None:
+    """Today's limit, as it is: whoever can write the store can cut off its end, and nothing here can know."""
+    cut = ("DELETE FROM record WHERE call = ? AND sequence > 3", "DELETE FROM job WHERE call = ?")
+    with closing(sqlite3.connect(data / "audit.db", isolation_level=None)) as connection:
+        for statement in cut:
+            connection.execute(statement, (CALLS[0],))
+    for command in (("verify", CALLS[0]), ("verify", "--all"), ("verify", CALLS[1], "--keyless")):
+        code, said = triage(*command, "--data", data)
+        assert code == 0 and "ALTERED" not in said
+        assert said.splitlines()[-1].startswith("note     no checkpoint kept elsewhere")
+        assert "cut off at the end" in said and "cannot be found" in said
+
+
 def test_an_edit_ends_with_exit_code_1_and_says_where(triage: Run, data: Path) -> None:
     with closing(sqlite3.connect(data / "audit.db", isolation_level=None)) as connection:
         connection.execute(
