@@ -4,6 +4,7 @@ import asyncio
 import gc
 import io
 import logging
+import re
 import subprocess
 import sys
 import threading
@@ -207,6 +208,32 @@ def test_what_nobody_catches_leaves_its_kind_and_place(ending: str, shown: str, 
     said = done.stdout + done.stderr
     assert WORDS not in said and "Traceback" not in said
     assert shown in said and said.count("\n") == bool(shown)
+
+
+def test_of_a_group_the_first_exception_is_told(stream: io.StringIO) -> None:
+    try:
+        try:
+            raise ValueError(WORDS)
+        except ValueError as first:
+            raise ExceptionGroup(WORDS, [first]) from None
+    except ExceptionGroup:
+        logging.getLogger("livekit.agents").exception("the job broke")
+    assert "the job broke (ValueError at tests.test_privacy:" in stream.getvalue()
+    assert WORDS not in stream.getvalue()
+
+
+def test_what_asyncio_says_keeps_kind_and_place_on_its_way_through_two_processes(stream: io.StringIO) -> None:
+    """A process of the worker's strips its record; the worker, which writes it, strips it again."""
+    try:
+        raise ValueError(WORDS)
+    except ValueError as error:
+        given = (ValueError, error, error.__traceback__)
+    message = f"Task exception was never retrieved\nfuture: exception=ValueError({WORDS!r})"
+    record = logging.LogRecord("asyncio", logging.ERROR, "", 0, message, (), given)
+    privacy.Discreet().filter(record)
+    logging.getLogger("asyncio").handle(record)
+    (line,) = stream.getvalue().splitlines()
+    assert re.search(r"asyncio Task exception was never retrieved \(ValueError at tests\.test_privacy:\d+\)$", line)
 
 
 def test_numbers_secrets_and_line_ends_go(stream: io.StringIO) -> None:

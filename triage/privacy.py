@@ -10,6 +10,7 @@ Two halves, each without the library itself, so that they can be read and tested
 """
 
 import logging
+import re
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -49,6 +50,9 @@ ASYNCIO = (
     "an error occurred during closing of asynchronous generator",
 )
 """What asyncio's messages begin with, as far as they may be shown: names of tasks, arguments and exceptions follow."""
+UNKNOWN = "something went wrong"
+"""What stands for any other of its messages."""
+_TOLD = re.compile(rf"(?:{'|'.join(map(re.escape, (*ASYNCIO, UNKNOWN)))}) \(\w+(?: at [\w.?]+:\d+)?\)")
 SHORTEST = 4
 """An exception's text is looked for in messages from this length, characters."""
 
@@ -100,22 +104,30 @@ def install(stream: TextIO | None = None, secrets: Iterable[str] = ()) -> None:
 
     Called once in the worker, and once in each process it starts, whose handler is the library's way to the worker.
     """
-    logging.raiseExceptions = False  # a record that cannot be written would be printed with its arguments
-    sys.excepthook, threading.excepthook, sys.unraisablehook = _uncaught, _uncaught_in_thread, _unraisable
     root = logging.getLogger()
     if stream is not None:
         for handler in tuple(root.handlers):
             root.removeHandler(handler)
         root.addHandler(logging.StreamHandler(stream))
+    be_discreet()
     for handler in root.handlers:
-        handler.addFilter(Discreet())
         handler.setFormatter(OneLine(secrets) if stream is not None else logging.Formatter("%(message)s"))
     root.setLevel(logging.WARNING)
     logging.getLogger(OURS).setLevel(logging.INFO)
 
 
+def be_discreet() -> None:
+    """No exception's text through any handler that the root logger has now; what nobody catches is told to it as well."""
+    logging.raiseExceptions = False  # a record that cannot be written would be printed with its arguments
+    sys.excepthook, threading.excepthook, sys.unraisablehook = _uncaught, _uncaught_in_thread, _unraisable
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(Discreet())
+
+
 def place_of(error: BaseException) -> str:
-    """Kind and place of an exception, for a log; its text may hold a caller's words."""
+    """Kind and place of an exception (of a group: of its first), for a log; its text may hold a caller's words."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -132,7 +144,9 @@ def _where(record: logging.LogRecord) -> str:
 def _message(record: logging.LogRecord) -> str:
     """The record's message without the text of any exception that is not of ours."""
     if record.name == "asyncio":
-        return next((known for known in ASYNCIO if str(record.msg).startswith(known)), "something went wrong")
+        said = str(record.msg)
+        told = _TOLD.fullmatch(said)  # by the process that it comes from
+        return said if told else next((known for known in ASYNCIO if said.startswith(known)), UNKNOWN)
     given = record.args
     if isinstance(given, Mapping):
         record.args = {name: _kind(value) for name, value in given.items()}

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -175,3 +176,40 @@ async def test_without_redis_it_ends_and_says_so(tmp_path: Path) -> None:
     await bench.run_until("listening on")
     assert await bench.ended() == 1 and "Redis does not answer" in bench.log
     assert "Traceback" not in bench.log
+
+
+BROKEN = """
+import asyncio, logging
+from triage import cli
+from triage.bench import sip_bench
+
+def broken():
+    raise ValueError("+15558460213 says quartzite")
+
+async def run(*_):
+    try:
+        broken()
+    except ValueError as error:
+        logging.getLogger("triage.bench.sip_bench").exception("it broke: %s", error)
+    asyncio.get_running_loop().call_soon(broken)
+    await asyncio.sleep(0.05)
+
+sip_bench.run = run
+cli.main()
+"""
+
+
+def test_an_exception_leaves_its_kind_and_place_in_its_log(tmp_path: Path) -> None:
+    """It tells callers' numbers, as livekit-sip does; an exception may hold anything."""
+    ports = line_files.Ports(redis=1, server=2, media=3, sip=4, worker=5, rtp_first=20000, rtp_count=40)
+    line = tmp_path / "line"
+    line.mkdir(mode=0o700)
+    access = line_files.Access("key-of-the-tests", "s" * 32, "p" * 32)
+    for name, held in ((line_files.SECRETS, access), (line_files.PORTS, ports)):
+        line_files.write_private(line / name, json.dumps(dataclasses.asdict(held)))
+    done = subprocess.run(
+        [sys.executable, "-c", BROKEN, "--data", str(tmp_path), "sip-bench"], capture_output=True, text=True, check=True
+    )
+    first, second = done.stderr.splitlines()
+    assert first.endswith("ERROR triage.bench.sip_bench it broke: ValueError (ValueError at __main__:7)")
+    assert second.endswith("ERROR asyncio Exception in callback (ValueError at __main__:7)")

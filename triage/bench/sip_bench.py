@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from triage import privacy
 from triage.errors import SettingError, UsageError
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def sip_bench(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True
     )
     logging.getLogger("livekit").setLevel(logging.WARNING)
+    privacy.be_discreet()  # the caller's number it tells, as livekit-sip does; what breaks may hold more
     asyncio.run(run(settings, line_files.opened(settings), faults))
 
 
