@@ -18,10 +18,11 @@ class Access:
     at_ns: int
     """Wall time, ns since 1970."""
     who: str
+    """Login and host of the terminal, and the name that was given there."""
     purpose: str
     call: str
     what: str
-    """Fixed wording: trail, export, summary."""
+    """Fixed wording: trail, export, summary, erase; packet, callback and callback done are the nurses'."""
 
 
 class AccessLog:
@@ -30,8 +31,8 @@ class AccessLog:
     def __init__(self, store: SqliteStore) -> None:
         self._store = store
 
-    def record(self, access: Access) -> None:
-        """Write one reading down; returns when it is durable.
+    def record(self, access: Access) -> int:
+        """Write one reading down; returns its number in the log, when it is durable.
 
         Raises:
             StoreFailed: it could not be written; then nothing may be shown.
@@ -39,10 +40,11 @@ class AccessLog:
         with explained(self._store.path), self._store.connection() as connection, transaction(connection):
             row = connection.execute("SELECT hash FROM access ORDER BY id DESC LIMIT 1").fetchone()
             prev = row[0] if row else ZERO
-            connection.execute(
+            written = connection.execute(
                 f"INSERT INTO access ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (access.at_ns, access.who, access.purpose, access.call, access.what, prev, _hash(access, prev)),
             )
+            return int(written.lastrowid or 0)
 
     def readings(self, call: str | None = None) -> list[Access]:
         """All readings (of one call), oldest first.
@@ -50,7 +52,15 @@ class AccessLog:
         Raises:
             StoreFailed: the store cannot be read.
         """
-        return [access for _, access, _, _ in self._rows() if call in (None, access.call)]
+        return [access for _, access in self.numbered(call)]
+
+    def numbered(self, call: str | None = None) -> list[tuple[int, Access]]:
+        """All readings (of one call) with their numbers in the log, oldest first.
+
+        Raises:
+            StoreFailed: the store cannot be read.
+        """
+        return [(number, access) for number, access, _, _ in self._rows() if call in (None, access.call)]
 
     def verify(self) -> int:
         """Prove the log; returns the number of readings. Cutting its newest rows off shows only against a checkpoint.

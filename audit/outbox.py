@@ -88,21 +88,26 @@ class Outbox:
             rows = connection.execute(f"SELECT {_CALLBACK} FROM callback {where} ORDER BY due_ns, id").fetchall()
         return [Callback(*row) for row in rows]
 
-    def claim_callback(self, task: str, *, owner: str) -> None:
-        """Somebody takes a call-back on.
+    def claim_callback(self, task: str, *, owner: str) -> str:
+        """Somebody takes a call-back on, unless somebody has; returns who had it before, empty: nobody.
 
         Raises:
             StoreFailed: it could not be noted.
         """
-        self._execute("UPDATE callback SET owner = ? WHERE id = ?", (owner, task))
+        with explained(self._store.path), self._store.connection() as connection, transaction(connection):
+            row = connection.execute("SELECT owner FROM callback WHERE id = ?", (task,)).fetchone()
+            connection.execute("UPDATE callback SET owner = ? WHERE id = ? AND owner IS NULL", (owner, task))
+        return str(row[0] or "") if row else ""
 
-    def callback_done(self, task: str, *, at_ns: int) -> None:
-        """The caller was reached.
+    def callback_done(self, task: str, *, at_ns: int) -> bool:
+        """The caller was reached; False: the task had been struck off before, and stays as it was.
 
         Raises:
             StoreFailed: it could not be noted.
         """
-        self._execute("UPDATE callback SET done_ns = ? WHERE id = ?", (at_ns, task))
+        with explained(self._store.path), self._store.connection() as connection, transaction(connection):
+            done = connection.execute("UPDATE callback SET done_ns = ? WHERE id = ? AND done_ns IS NULL", (at_ns, task))
+            return done.rowcount == 1
 
     def _take(self, ready: str, values: tuple[int, ...], at_ns: int, lease_ns: int, limit: int) -> list[Job]:
         with explained(self._store.path), self._store.connection() as connection, transaction(connection):

@@ -1,6 +1,7 @@
 """Promise: a nurse opens a caller's packet by its code alone and reads it at once; every mistake is one line; the list names nobody."""
 
 import os
+import re
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -13,13 +14,16 @@ from audit.chain import callback_task
 from audit.folder import AuditFolder
 from audit.outbox import Outbox
 from audit.store import SqliteStore
+from tests.calls import CHEST, Call, Rung, leaves, says
 from tests.handoff.test_desk import PACKET
 from tests.terminal import Terminal, terminal
 from triage.call import new_call_id
-from triage.cli_audit import wall_now_ns
+from triage.cli_audit import login, wall_now_ns
 from triage.cli_nurse import nurse_app
 from triage.config import load
+from triage.demo.patient import Cue
 from triage.handoff.desk import shelf_of
+from triage.lines.nurse_phones import Behaviour, NursePhone
 
 MINUTE_NS = 60 * 1_000_000_000
 
@@ -46,13 +50,23 @@ def triage(folder: AuditFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     return terminal(monkeypatch, capsys, "--data", str(folder.root))
 
 
+@pytest.fixture
+def cut() -> Rung:
+    """A caller who names a danger and hangs up before a nurse answers."""
+    phones = {"nurse": NursePhone(Behaviour.SILENT)}
+    call = Call(script=[says(CHEST, Cue.AT, 1.0), leaves(9)], phones=phones).ring()
+    call.settle()
+    return call
+
+
 def test_a_packet_shows_who_claims_it_and_the_callers_own_words(triage: Terminal, folder: AuditFolder) -> None:
     code, out, _ = triage("nurse", "open", PACKET.code, "--who", "Ana Ruiz")
     assert code == 0
     assert "CLAIMED BY ANA RUIZ" in out and "NURSE NOW" in out and PACKET.call_id in out and "1 min 0 s ago" in out
     with closing(SqliteStore(folder.database)) as store:
         (reading,) = AccessLog(store).readings()
-    assert (reading.who, reading.what, reading.purpose) == ("Ana Ruiz", "packet", "hand-off")
+    assert (reading.who, reading.what, reading.purpose) == (f"Ana Ruiz ({login()})", "packet", "hand-off")
+    assert re.fullmatch(r"\S+@\S+", login()), "login and host are recorded, whatever name is given"
 
 
 def test_what_was_said_is_text_and_neither_markup_nor_an_order_to_the_terminal(triage: Terminal) -> None:
@@ -65,7 +79,14 @@ def test_the_second_nurse_reads_it_too_and_sees_who_was_first(triage: Terminal) 
     code, out, _ = triage("nurse", "open", PACKET.code, "--who", "ben", "--purpose", "took over")
     assert code == 0 and "CLAIMED BY ANA" in out and "before you" in out and "claim 2 of this call" in out
     assert "recorded: ben" in out and "took over" in out
-    assert "CLAIMED BY ANA" in triage("nurse", "open", PACKET.code, "--who", "ana")[1]
+    again = triage("nurse", "open", PACKET.code, "--who", "ana")[1]
+    assert "CLAIMED BY ANA" in again and "by you, or by" in again
+
+
+def test_two_nurses_at_one_login_do_not_both_hold_a_caller(triage: Terminal) -> None:
+    first, second = (triage("nurse", "open", PACKET.code)[1] for _ in range(2))
+    assert f"CLAIMED BY {login().upper()}" in first and "ago: by you, or by" not in first
+    assert "by you, or by" in second and "claim 2 of this call" in second
 
 
 def test_a_wrong_or_expired_code_is_one_line(
@@ -130,7 +151,7 @@ def test_a_call_back_done_leaves_the_list_and_stands_in_the_log(triage: Terminal
         store.append([callback_task("call-1", reason="urgent", level="", opened_ns=1, due_ns=2)])
     assert triage("nurse", "callbacks", "--done", "call-1", "--who", "ana") == (
         0,
-        "recorded: ana rang back call call-1\n",
+        f"recorded: ana ({login()}) rang back call call-1\n",
         "",
     )
     assert "nobody waits" in triage("nurse", "callbacks")[1]
@@ -139,7 +160,18 @@ def test_a_call_back_done_leaves_the_list_and_stands_in_the_log(triage: Terminal
     assert triage("nurse", "callbacks", "--done", "elsewhere")[0] == 2
     assert triage("nurse", "callbacks", "--done", "a", "--open", "b")[0] == 2
     with closing(SqliteStore(folder.database)) as store:
-        assert [(r.who, r.what) for r in AccessLog(store).readings()] == [("ana", "callback done")]
+        assert [(r.who, r.what) for r in AccessLog(store).readings()] == [(f"ana ({login()})", "callback done")]
+
+
+def test_the_second_who_takes_a_call_back_on_is_told_who_has_it(triage: Terminal, cut: Rung) -> None:
+    data = ("--data", str(cut.audit.root))
+    (task,) = cut.callbacks()
+    first = triage(*data, "nurse", "callbacks", "--open", task.id, "--who", "ana")[1]
+    second = triage(*data, "nurse", "callbacks", "--open", task.id, "--who", "ben")[1]
+    assert "TAKEN ON" not in first and f"TAKEN ON BEFORE by ana ({login()})" in second
+    assert "number the caller gave: " in second, "somebody has to ring"
+    assert "this login" in triage(*data, "nurse", "callbacks", "--open", task.id, "--who", "ana")[1]
+    assert "ana" in triage(*data, "nurse", "callbacks")[1]
 
 
 def test_help_says_that_opening_is_a_claim() -> None:

@@ -311,11 +311,12 @@ def _refuse_while_written(folder: "AuditFolder") -> None:
 
 
 def login() -> str:
-    """The person at the terminal, as the system knows them."""
+    """The person at the terminal, as the system knows them: login and host."""
     try:
-        return pwd.getpwuid(os.getuid()).pw_name
+        name = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
-        return f"uid {os.getuid()}"
+        name = f"uid {os.getuid()}"
+    return printable(f"{name}@{os.uname().nodename}")
 
 
 def wall_now_ns() -> int:

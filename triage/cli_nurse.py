@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from audit.printable import printable
 from triage.cli_audit import DataFolder, login, opened, settings_of, wall_now_ns
 from triage.errors import Refused, UsageError
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 nurse_app = typer.Typer(name="nurse", no_args_is_help=True, help="For nurses: open a packet, ring callers back.")
 
-Who = Annotated[str, typer.Option("--who", help="Who you are, when it is not your login.", show_default=False)]
+Who = Annotated[str, typer.Option("--who", help="Your name, recorded beside your login.", show_default=False)]
 PARTS = ("situation", "background", "assessment", "recommendation")
 WIDE = 100
 """Columns a packet takes at most: longer lines are not read in ten seconds."""
@@ -53,7 +54,7 @@ def open_packet(
                 store,
                 code.strip(),
                 who=_name(who),
-                purpose=_printable(purpose),
+                purpose=printable(purpose),
                 at_ns=now_ns,
             )
         except Refused as error:
@@ -84,14 +85,13 @@ def callbacks(
         if done:
             task = find(outbox, done)
             rung_back(store, task, who=name, purpose=PURPOSE, at_ns=now_ns)
-            typer.echo(f"recorded: {name} rang back call {task.call}")
+            typer.echo(f"recorded: {name} rang back call {printable(task.call)}")
         elif look_up:
             task = find(outbox, look_up)
             reader = Reader(store, folder.keyring().checked(), who=name, purpose=PURPOSE, spool=folder.spool)
             numbers = numbers_of(reader, task.call, at_ns=now_ns)
-            if task.done_ns is None:
-                outbox.claim_callback(task.id, owner=name)
-            _show_numbers(task, numbers, name)
+            before = outbox.claim_callback(task.id, owner=name) if task.done_ns is None else ""
+            _show_numbers(task, numbers, name, before)
         else:
             _list(outbox.callbacks(), now_ns)
 
@@ -105,19 +105,22 @@ def _show(claimed: "Claimed", *, now_ns: int) -> None:
     from rich.text import Text
 
     mine, first = claimed.mine, claimed.first
+    holder, ago = printable(first.who).upper(), _span(mine.at_ns - first.at_ns)
     if claimed.holds:
-        head = Text(f"CLAIMED BY {mine.who.upper()}", style="bold green")
+        head = Text(f"CLAIMED BY {holder}", style="bold green")
+    elif claimed.namesake:
+        head = Text(f"CLAIMED BY {holder}, {ago} ago: by you, or by somebody else at this login", style="bold yellow")
     else:
-        ago = _span(mine.at_ns - first.at_ns)
-        head = Text(f"CLAIMED BY {first.who.upper()}, {ago} before you", style="bold red")
-    again = f", claim {claimed.claims} of this call" if claimed.claims > 1 else ""
-    note = Text(f"recorded: {mine.who} at {_utc(mine.at_ns)}, purpose: {mine.purpose}{again}", style="dim")
+        head = Text(f"CLAIMED BY {holder}, {ago} before you", style="bold red")
+    note = Text(f"recorded: {mine.who} at {_utc(mine.at_ns)}, purpose: {mine.purpose}", style="dim")
+    again = [Text(f"claim {claimed.claims} of this call", style="dim")] if claimed.claims > 1 else []
     packet = claimed.packet
     age = Text(
-        f"call {packet.call_id}, version {packet.version}, made {_span(now_ns - packet.made_ns)} ago", style="dim"
+        f"call {printable(packet.call_id)}, version {packet.version}, made {_span(now_ns - packet.made_ns)} ago",
+        style="dim",
     )
     console = Console()
-    body = Group(head, Text(), *_parts(packet), age, note)
+    body = Group(head, Text(), *_parts(packet), age, note, *again)
     urgent = packet.level in ("emergency_now", "nurse_now")
     title = Text(_plain(packet.level or packet.reason).upper())
     console.print(
@@ -144,18 +147,22 @@ def _parts(packet: "Packet") -> "list[Any]":
         table.add_column(overflow="fold", ratio=1)
         for name, value in getattr(packet, part).items():
             style = "bold" if part == "situation" and name in ("why", "caller's words") else ""
-            table.add_row(Text(_printable(name)), Text(_printable(value), style=style))
+            table.add_row(Text(printable(name)), Text(printable(value), style=style))
         shown += [table, Text()]
     return shown
 
 
-def _show_numbers(task: "Callback", numbers: "Numbers", who: str) -> None:
+def _show_numbers(task: "Callback", numbers: "Numbers", who: str, before: str) -> None:
     spoken = f"{numbers.spoken} ({'confirmed' if numbers.confirmed else 'not confirmed'})" if numbers.spoken else "none"
     network = f"{numbers.network} (shown by the network, not read back)" if numbers.network else "none"
-    typer.echo(f"call-back {task.id}: {_plain(task.reason)}{f', {_plain(task.level)}' if task.level else ''}")
-    typer.echo(f"number the caller gave: {_printable(spoken)}")
-    typer.echo(f"number of the network:  {_printable(network)}")
-    typer.echo(f"recorded: {who} opened it; strike it off with: triage nurse callbacks --done {task.id}")
+    level = f", {_plain(task.level)}" if task.level else ""
+    typer.echo(f"call-back {printable(task.id)}: {_plain(task.reason)}{level}")
+    if before:
+        who_else = "this login: you, or somebody else here" if before == who else printable(before)
+        typer.echo(f"TAKEN ON BEFORE by {who_else}")
+    typer.echo(f"number the caller gave: {printable(spoken)}")
+    typer.echo(f"number of the network:  {printable(network)}")
+    typer.echo(f"recorded: {who} opened it; strike it off with: triage nurse callbacks --done {printable(task.id)}")
 
 
 def _list(tasks: "list[Callback]", now_ns: int) -> None:
@@ -174,10 +181,10 @@ def _list(tasks: "list[Callback]", now_ns: int) -> None:
         due = f"{_span(now_ns - task.due_ns)} OVERDUE" if late else f"in {_span(task.due_ns - now_ns)}"
         table.add_row(
             Text(due, style="bold red" if late else ""),
-            Text(task.id),
+            Text(printable(task.id)),
             Text(_plain(task.level)),
             Text(_plain(task.reason)),
-            Text(_printable(task.owner or "nobody")),
+            Text(printable(task.owner or "nobody")),
         )
     Console(width=WHOLE_LINE).print(table)  # a narrower terminal breaks the line itself, and copies it whole
     overdue = sum(task.due_ns < now_ns for task in tasks)
@@ -198,14 +205,10 @@ def _utc(at_ns: int) -> str:
 
 
 def _name(who: str) -> str:
-    """Whoever is at the terminal, as they say or as the system knows them."""
-    return _printable(who).strip()[:LONGEST_NAME] or login()
-
-
-def _printable(text: str) -> str:
-    """Without signs that a terminal would obey."""
-    return "".join(sign if sign.isprintable() else " " for sign in text)
+    """Whoever is at the terminal: as the system knows them, and the name they give beside it."""
+    given = printable(who).strip()[:LONGEST_NAME]
+    return f"{given} ({login()})" if given else login()
 
 
 def _plain(name: str) -> str:
-    return name.replace("_", " ")
+    return printable(name).replace("_", " ")

@@ -51,8 +51,9 @@ def test_a_second_claim_by_somebody_else_names_the_first_and_is_recorded_too(
     assert [(c.holds, c.first.who, c.first.at_ns, c.claims) for c in given] == [
         (True, "ana", 5, 1),
         (False, "ana", 5, 2),
-        (True, "ana", 5, 3),
+        (False, "ana", 5, 3),
     ]
+    assert [c.namesake for c in given] == [False, False, True], "a second look of one's own is said to be none's"
     assert [reading.who for reading in AccessLog(store).readings()] == ["ana", "ben", "ana"]
 
 
@@ -70,7 +71,8 @@ def test_a_renewed_packet_is_what_the_next_claim_shows(tmp_path: Path, store: Sq
     assert claim(shelf(tmp_path), PRIVATE, store, PACKET.code, who="ana", purpose="p", at_ns=5).packet.version == 2
 
 
-def test_of_two_at_the_same_moment_one_holds(tmp_path: Path, store: SqliteStore) -> None:
+@pytest.mark.parametrize("names", [("ana", "ben", "cleo", "dan"), ("shared@desk",) * 4], ids=["four", "one login"])
+def test_of_two_at_the_same_moment_one_holds(tmp_path: Path, store: SqliteStore, names: tuple[str, ...]) -> None:
     """The log puts them in order, and both see the same first one."""
     for n in range(10):
         code = f"code-{n}"
@@ -82,7 +84,7 @@ def test_of_two_at_the_same_moment_one_holds(tmp_path: Path, store: SqliteStore)
             return claim(shelf(tmp_path), PRIVATE, store, code, who=who, purpose="p", at_ns=5)
 
         with ThreadPoolExecutor(4) as nurses:
-            given = list(nurses.map(claims, ("ana", "ben", "cleo", "dan")))
+            given = list(nurses.map(claims, names))
         assert [c.holds for c in given].count(True) == 1 and len({c.first.who for c in given}) == 1
     assert AccessLog(store).verify() == 40
 
@@ -144,6 +146,24 @@ def test_a_call_back_is_struck_off_once_and_it_is_recorded_by_whom(cut: Rung) ->
         with pytest.raises(UsageError, match="is not there"):
             find(outbox, "ffff")
         assert AccessLog(store).verify()
+
+
+def test_a_call_back_that_somebody_took_on_stays_theirs(store: SqliteStore) -> None:
+    from audit.chain import callback_task
+
+    store.append([callback_task("c", reason="urgent", level="", opened_ns=1, due_ns=2)])
+    outbox = Outbox(store)
+    assert [outbox.claim_callback("c/0", owner=who) for who in ("ana", "ben", "ana")] == ["", "ana", "ana"]
+    (task,) = outbox.callbacks()
+    assert task.owner == "ana"
+    rung_back(store, task, who="ben", purpose="call-back", at_ns=9)
+    (done,) = outbox.callbacks(open_only=False)
+    assert (done.owner, done.done_ns) == ("ana", 9)
+    with pytest.raises(UsageError, match="done before, by ben"):
+        rung_back(store, done, who="ana", purpose="call-back", at_ns=10)
+    with pytest.raises(UsageError, match="done before, by ben"):
+        rung_back(store, task, who="ana", purpose="call-back", at_ns=11)  # who looked before it was struck off
+    assert outbox.callbacks(open_only=False) == [done]
 
 
 def test_a_begin_that_fits_several_tasks_is_refused(store: SqliteStore) -> None:

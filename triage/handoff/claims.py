@@ -2,7 +2,8 @@
 
 That log is a chain of its own beside the calls' (`audit.access`): `triage audit verify --all` proves it. A claim is a
 reading of the call like any other; the first claim of a call holds, and later ones are shown as what they are. Two nurses
-at the same moment are put in order by the log itself.
+at the same moment are put in order by the log itself. A claim is known by its place in the log and not by a name: two
+nurses may sit at one login, and anybody can type anybody's name.
 """
 
 from dataclasses import dataclass
@@ -30,11 +31,13 @@ class Claimed:
     """The claim that holds; `mine` when nobody was quicker."""
     claims: int
     """Of this call so far, this one included."""
+    holds: bool
+    """This is the first claim itself. A later look is not, whoever it is by."""
 
     @property
-    def holds(self) -> bool:
-        """Nobody else claimed it before; one's own second look counts as the first."""
-        return self.first.who == self.mine.who
+    def namesake(self) -> bool:
+        """The first claim came from the same login and name: one's own, or somebody else's at the same terminal."""
+        return not self.holds and self.first.who == self.mine.who
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +64,10 @@ def claim(
     packet = shelf.open(code, private_key, wall_ns=at_ns)
     log = AccessLog(store)
     mine = Access(at_ns, who, purpose, packet.call_id, CLAIM)
-    log.record(mine)
-    claims = [reading for reading in log.readings(packet.call_id) if reading.what == CLAIM]
-    return Claimed(packet, mine, claims[0], len(claims))
+    number = log.record(mine)
+    claims = [(at, reading) for at, reading in log.numbered(packet.call_id) if reading.what == CLAIM and at <= number]
+    first_number, first = claims[0]
+    return Claimed(packet, mine, first, len(claims), holds=first_number == number)
 
 
 def find(outbox: Outbox, begin: str) -> Callback:
@@ -88,12 +92,14 @@ def rung_back(store: SqliteStore, task: Callback, *, who: str, purpose: str, at_
         UsageError: it was struck off before; says by whom.
         StoreFailed: it could not be recorded; it is still on the list.
     """
-    if task.done_ns is not None:
-        raise UsageError(f"call-back {task.id} was done before, by {task.owner or 'somebody'}")
-    AccessLog(store).record(Access(at_ns, who, purpose, task.call, RUNG_BACK))
-    outbox = Outbox(store)
-    outbox.claim_callback(task.id, owner=who)
-    outbox.callback_done(task.id, at_ns=at_ns)
+    log, outbox = AccessLog(store), Outbox(store)
+    before = [reading.who for reading in log.readings(task.call) if reading.what == RUNG_BACK]
+    if task.done_ns is None:
+        log.record(Access(at_ns, who, purpose, task.call, RUNG_BACK))
+        outbox.claim_callback(task.id, owner=who)
+        if outbox.callback_done(task.id, at_ns=at_ns):
+            return
+    raise UsageError(f"call-back {task.id} was done before, by {before[-1] if before else 'somebody'}")
 
 
 def numbers_of(reader: Reader, call: str, *, at_ns: int) -> Numbers:
