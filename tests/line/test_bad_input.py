@@ -271,6 +271,28 @@ async def test_an_invite_from_elsewhere_than_the_carrier_starts_no_job(line: Who
     await line.record(closed=False)
 
 
+async def test_what_a_stranger_writes_into_from_forges_no_line_and_leaves_no_name(line: WholeLine) -> None:
+    """The bench logs who rings, as livekit-sip does; the user part of an address may hold anything, escaped."""
+    before = line.log("sip-bench")
+    users = (
+        b"%0AJane%20Doe",
+        b"%22%20Jane%20Doe",
+        b"x%0D%0A2026-11-21%20CRITICAL%20Jane%20Doe",
+        b"Jane%5C%22Doe%E2%80%A8",
+    )
+    with Sender(line) as caller:
+        for n, user in enumerate(users):
+            caller.send(caller.invite("+15550998", n).replace(b"<sip:caller@", b"<sip:" + user + b"@"))
+        await until(lambda: line.log("sip-bench")[len(before) :].count("processing invite") >= len(users), 5)
+        for n, user in enumerate(users):
+            cancel = caller.of("CANCEL", n, uri=f"sip:+15550998@{LINE}:{line.port}")
+            caller.send(cancel.replace(b"<sip:caller@", b"<sip:" + user + b"@"))
+    said = line.log("sip-bench")[len(before) :]
+    assert "Jane" not in said and "Doe" not in said, said
+    lines = [text for text in said.splitlines() if "processing invite" in text]
+    assert len(lines) == len(users) and all("fromUser=[caller] toHost=" in text for text in lines), lines
+
+
 @pytest.mark.parametrize("says", [LINE, f"{LINE}/32", f"{LINE}:5060", "[::ffff:7f00:1]"])
 async def test_an_invite_from_elsewhere_that_says_it_comes_from_the_carrier_starts_no_job(
     says: str, line: WholeLine

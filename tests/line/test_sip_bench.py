@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -106,6 +107,7 @@ async def test_it_says_what_it_is_takes_calls_and_ends_when_they_have_ended(stac
             bench.send(signal.SIGTERM)  # asked to end: the call goes on
             assert (await caller).status == 0
             assert await bench.ended() == 0
+        assert re.search(r'processing invite .* fromUser="\+\d+" ', bench.log), "as livekit-sip, it logs who rings"
         assert "calls in progress: 1" in bench.log and "reason=remote_bye" in bench.log
         assert "Traceback" not in bench.log
     finally:

@@ -30,6 +30,10 @@ CLEAN = Scrubber([SECRET]).clean
         "\u0661\u0665\u0665\u0665\u0667\u0666\u0665\u0664\u0663\u0662\u0661 rang",
         "Phone +15557654321",
         'x15557654321y {"n":15557654321}',
+        "555\u20147654321 rang",
+        "555\u2011765\u20134321 rang",
+        "1\u2212555\uff0d765\u20104321 rang",
+        "1~555~765~4321 rang",
     ],
 )
 def test_a_telephone_number_is_dropped_however_it_is_written(line: str) -> None:
@@ -52,6 +56,24 @@ def test_a_telephone_number_is_dropped_however_it_is_written(line: str) -> None:
         ('"displayName":"Jane \\"Jay\\" Doe"', "Doe"),
         ("INVITE sip:jane.doe@192.0.2.7 SIP/2.0", "jane"),
         (f"requirepass {SECRET}", SECRET),
+        ("555\u20141234 rang", "1234"),
+        ("<sip:12345>", "12345"),
+        ("to sip:4321;user=phone", "4321"),
+        ("to sips:4321:5060", "4321"),
+        ("sip%3A4321", "4321"),
+        ("sip%3A%2B4321%3Btag", "4321"),
+        ("<sip:janedoe>", "janedoe"),
+        ('{"callerName":"Jane Doe"}', "Doe"),
+        ('{"caller_name":"Jane Doe"}', "Doe"),
+        ('{"name":"Jane Doe"}', "Doe"),
+        ('{"msg":"{\\"name\\": \\"Jane Doe\\"}"}', "Doe"),
+        ('{"participantName":"Jane Doe"}', "Doe"),
+        ("fromName=Jane", "Jane"),
+        ("from=John Smith left", "Smith"),
+        ("from=Jane van der Doe toUser=4", "Doe"),
+        ("caller: John Smith", "Smith"),
+        ('fromUser="\\nJane \\"Doe\\"" toUser="1"', "Doe"),
+        ('fromUser="\\n2026-11-21 INFO Jane" toUser="1"', "Jane"),
     ],
 )
 def test_short_numbers_names_and_secrets_are_dropped(line: str, lost: str) -> None:
@@ -68,6 +90,11 @@ def test_short_numbers_names_and_secrets_are_dropped(line: str, lost: str) -> No
         "networks 192.0.2.0/28",
         "exit 143 after 12 s",
         "call 01a1feb9-9ae6-7515-b123-456f0e789012 closed",
+        "hostname: build7, room_name: call, filename=livekit.yaml",
+        "sip: 3 calls at sip:127.0.0.1:5070, <sip:nurses.example;lr>",
+        "sip:[::1]:5070",
+        "moved from here to there: done",
+        "2026-11-21 13:31:05,929 WARNING triage.worker livekit-server on port 7880 is not well (503); going on",
     ],
 )
 def test_times_addresses_and_ports_stay(line: str) -> None:
@@ -87,6 +114,11 @@ def test_a_date_is_no_hiding_place() -> None:
 def test_nothing_is_kept_of_a_number_that_the_cut_goes_through(before: int) -> None:
     left = CLEAN("x" * before + "15557654321" + "x" * 500)
     assert not re.search(r"\d", left) and len(left) <= LONGEST_LINE
+
+
+@pytest.mark.parametrize("line", ["from=John could not", "caller: John could not"])
+def test_what_follows_a_name_stays(line: str) -> None:
+    assert CLEAN(line).endswith(" could not")
 
 
 def test_a_line_is_one_line_without_control_characters() -> None:

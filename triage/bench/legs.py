@@ -61,6 +61,11 @@ MOST_DROPPED = 8
 TRANSFER = "TransferSIPParticipant"
 
 
+def quoted(text: str) -> str:
+    """What a stranger wrote, for a log line: it neither ends its quotation marks nor the line."""
+    return json.dumps(text)
+
+
 @dataclass(frozen=True)
 class Around:
     """What every leg needs."""
@@ -107,7 +112,7 @@ class Leg(ABC):
     async def transfer(self, raw: bytes, _: float) -> bytes:
         """Answer a transfer request for this call. Raises: RpcError."""
         asked = messages.TransferRequest.FromString(raw)
-        log.info('transferring call callID=%s transferTo="%s"', self.id, asked.transfer_to)
+        log.info("transferring call callID=%s transferTo=%s", self.id, quoted(asked.transfer_to))
         if self._around.legs.get(self.id) is not self:
             raise RpcError("not_found", "unknown call")
         attributes = self.room.attributes() if self.room is not None else {}
@@ -131,7 +136,7 @@ class Leg(ABC):
         await room.join()
         room.serve("lk.sip.GetRemoteHeaders", self._remote_headers)
         room.serve("lk.sip.EndCall", self._end_call)
-        log.info('joined callID=%s room="%s" participant="%s"', self.id, seat.room, seat.identity)
+        log.info("joined callID=%s room=%s participant=%s", self.id, quoted(seat.room), quoted(seat.identity))
         return room
 
     def _connect(self, call: Call, room: RoomLeg) -> None:
@@ -239,8 +244,9 @@ class InboundLeg(Leg):
         """Where the call goes, or None when it was refused."""
         call, around = self.call, self._around
         log.info(
-            'processing invite callID=%s sipCallID="%s" fromIP=%s fromHost="%s" fromUser="%s" toHost="%s" toUser="%s"',
-            *(self.id, call.call_id, call.source_ip, call.from_host, call.from_user, call.to_host, call.to_user),
+            "processing invite callID=%s sipCallID=%s fromIP=%s fromHost=%s fromUser=%s toHost=%s toUser=%s",
+            *(self.id, quoted(call.call_id), call.source_ip, quoted(call.from_host), quoted(call.from_user)),
+            *(quoted(call.to_host), quoted(call.to_user)),
         )
         try:
             found = await dispatch(around.io, self.id, call, around.agent.address, self._ring)
@@ -328,8 +334,9 @@ class DialledLeg(Leg):
             marked({**request.participant_attributes, CALL_ID: self.id}, CallStatus.DIALING),
         )
         log.info(
-            'creating SIP participant callID=%s room="%s" participant="%s" fromUser="%s" toUser="%s" toHost="%s"',
-            *(self.id, seat.room, seat.identity, request.number, request.call_to, request.address),
+            "creating SIP participant callID=%s room=%s participant=%s fromUser=%s toUser=%s toHost=%s",
+            *(self.id, quoted(seat.room), quoted(seat.identity), quoted(request.number)),
+            *(quoted(request.call_to), quoted(request.address)),
         )
         try:
             room = await self._enter(seat)

@@ -23,11 +23,13 @@ _KEPT = rf"""
   | (?<="ts":) \d{{10}} (?:\.\d{{1,9}})? (?!\d)
   | (?<![\d.+]) (?:{_OCTET}\.){{3}}{_OCTET} (?:/\d{{1,2}}(?!\d))? (?::\d{{1,5}}(?!\d))? (?![\d.])
 """
-_DIGITS = r"\+? \(? \d (?: [\s().\-/_]{0,3} \d ){5,}"
+_DIGITS = r"\+? \(? \d (?: [\s().\-/_~|\u00b7\u2010-\u2015\u2022\u2043\u2212\ufe58\ufe63\uff0d]{0,3} \d ){5,}"
 """Six digits or more, with the marks that people and switches put between them."""
 _NUMBERS = re.compile(f"(?P<kept>{_KEPT}) | (?P<number>{_DIGITS})", re.VERBOSE)
 
 _URI_USER = re.compile(r"\b(sips?(?::|%3a))(?:(?!%40)[^@\s<>\"']){1,200}(?:@|%40)", re.IGNORECASE)
+_URI_ALONE = re.compile(r"\b(sips?(?::|%3a))(?![\d.]+\.)(?:%2b)?[^@\s<>\"'.:;?,\[\]%]{1,200}+(?![@.])", re.IGNORECASE)
+"""A SIP address without a host, or with one that has no dot: what stands there may be a number or a name."""
 _TEL = re.compile(r"\b(tel(?::|%3a))[^\s<>;\"',]{1,200}", re.IGNORECASE)
 _DISPLAY_NAME = re.compile(
     r"(?:\\?\"[^\"<>]{0,100}\"|(?<![^\s:,=\"])[^\s\"<>:,=][^\"<>:,=]{0,60}?)\s{0,2}(<(?:sips?|tel):)", re.IGNORECASE
@@ -35,13 +37,18 @@ _DISPLAY_NAME = re.compile(
 _IDENTITY = re.compile(r"\bsip_(?:\+?\d+|[0-9a-f]{16})(?![0-9a-f])")
 """LiveKit's name for a caller: their number, or a digest of it that anybody can turn back."""
 _PHONE = re.compile(r"\bPhone \+?\d+")
+_PARTICLES = "van|von|der|den|de|da|do|dos|del|della|di|du|la|le|al|el|bin|ibn|ben"
 _NAMED = re.compile(
     r"(?P<key>(?<![a-z])(?:[a-z.]{0,24}phone_?number|from_?user|to_?user|caller|callee|called_?number|calling_?number"
-    r"|from|to|p-asserted-identity|remote-party-id|transfer_?to|display_?name)\\?\"?\s{0,3}[:=]\s{0,3})"
-    r"(?:\\\"[^\"]*\"|\"(?:[^\"\\]|\\.)*\"|[^\s,;}\"\\]+)",
+    r"|from|to|p-asserted-identity|remote-party-id|transfer_?to"
+    r"|(?:(?:caller|callee|from|to|display|full|first|last|participant)_?|(?<![a-z_.]))name)"
+    r"\\?\"?\s{0,3}[:=]\s{0,3})"
+    r"(?:\\\"[^\"]*\"|\"(?:[^\"\\]|\\.)*\""
+    rf"|[^\s,;}}\"\\]+(?-i:(?:[ ](?:{_PARTICLES})){{0,3}}[ ](?![a-z])[^\W\d_][^\s,;}}\"\\=:]*+(?![=:])){{0,4}})",
     re.IGNORECASE,
 )
-"""Values whose key says whose they are; a short number (an extension) is caught only here."""
+"""Values whose key says whose they are; a short number (an extension) is caught only here. Outside quotation marks a name
+goes on with words that begin with a capital."""
 
 
 class Scrubber:
@@ -57,6 +64,7 @@ class Scrubber:
             line = line.replace(secret, SECRET)
         line = _DISPLAY_NAME.sub(rf"{CALLER} \1", line)
         line = _URI_USER.sub(rf"\1{CALLER}@", line)
+        line = _URI_ALONE.sub(rf"\1{CALLER}", line)
         line = _TEL.sub(rf"\1{NUMBER}", line)
         line = _IDENTITY.sub(f"sip_{CALLER}", line)
         line = _PHONE.sub(f"Phone {NUMBER}", line)
