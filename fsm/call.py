@@ -45,8 +45,10 @@ class Handoff:
     """The attempt whose nurse talks to the caller; 0: none."""
     taken: int = 0
     """The attempt by which the carrier took the caller away from us; 0: none."""
-    number_said: bool = False
-    """The emergency number was ordered aloud since the hand-off began."""
+    emergency: bool = False
+    """A finding was of the level that says the emergency number, and it was ordered aloud for that."""
+    number_due_ns: int = 0
+    """Monotonic time at which the number is said again while that timer runs."""
     clip_broke: bool = False
     """A clip failed during the hand-off; the emergency number was tried in its place."""
 

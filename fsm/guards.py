@@ -252,8 +252,8 @@ def by_dialled_leg(call: Call, event: Any) -> bool:
 
 
 def new_emergency(call: Call, event: ev.UrgencyRaised) -> bool:
-    """The level says the emergency number, and it was not said yet."""
-    return event.says_number and not call.handoff.number_said and not call.handoff.bridged
+    """The level says the emergency number, and no finding before did; that the number was said for less is no matter."""
+    return event.says_number and not call.handoff.emergency and not call.handoff.bridged
 
 
 def needs_nurse(call: Call) -> bool:

@@ -10,7 +10,7 @@ from fsm import alarms, prompts
 from fsm import effects as fx
 from fsm import events as ev
 from fsm.call import Attempt, Call
-from fsm.draft import Draft
+from fsm.draft import NS, Draft
 from fsm.effects import Effect
 from fsm.events import Rung
 from fsm.guards import attempt_of, needs_nurse
@@ -48,7 +48,7 @@ def raise_urgency(call: Call, event: ev.UrgencyRaised) -> Outcome:
     """Danger: the clip of its level and category, and a nurse."""
     draft = Draft(call)
     _note_urgency(draft, event)
-    draft.note_handoff(number_said=event.says_number)
+    draft.note_handoff(emergency=event.says_number)
     call_nurse(draft, event.clip)
     return draft.outcome()
 
@@ -116,6 +116,7 @@ def renew_urgency(call: Call, event: ev.UrgencyRaised) -> Outcome:
     draft = Draft(call)
     _follow_graver(draft, event)
     send_packet(draft)
+    _number_in_time(draft, event)
     return draft.outcome()
 
 
@@ -124,9 +125,18 @@ def renew_and_say_number(call: Call, event: ev.UrgencyRaised) -> Outcome:
     draft = Draft(call)
     draft.flush()
     _say_number(draft)
+    draft.note_handoff(emergency=True)
     _follow_graver(draft, event)
     send_packet(draft)
+    _number_in_time(draft, event)
     return draft.outcome()
+
+
+def _number_in_time(draft: Draft, event: ev.UrgencyRaised) -> None:
+    """The deadline counts from every urgent final, also where an earlier one has passed and the number was said then."""
+    within_s = SECONDS[T.PERSON_DEADLINE]
+    if draft.call.runs(T.NUMBER_AGAIN) and draft.call.handoff.number_due_ns > event.at_ns + within_s * NS:
+        _number_again(draft, event, within_s)
 
 
 def _follow_graver(draft: Draft, event: ev.UrgencyRaised) -> None:
@@ -258,7 +268,11 @@ def begin_ladder_again(call: Call, event: ev.TimerFired) -> Outcome:
 
 def _say_number(draft: Draft) -> None:
     draft.play(prompts.EMERGENCY_NUMBER)
-    draft.note_handoff(number_said=True)
+
+
+def _number_again(draft: Draft, event: ev.Event, within_s: float) -> None:
+    draft.start(T.NUMBER_AGAIN, within_s)
+    draft.note_handoff(number_due_ns=event.at_ns + int(within_s * NS))
 
 
 def no_person_in_time(call: Call, event: ev.TimerFired) -> Outcome:
@@ -268,7 +282,7 @@ def no_person_in_time(call: Call, event: ev.TimerFired) -> Outcome:
     draft.flush()
     _say_number(draft)
     draft.page(alarms.HANDOFF_UNANSWERED)
-    draft.start(T.NUMBER_AGAIN)
+    _number_again(draft, event, SECONDS[T.NUMBER_AGAIN])
     return draft.outcome()
 
 
@@ -278,7 +292,7 @@ def say_number_again(call: Call, event: ev.TimerFired) -> Outcome:
     draft.forget(event.name)
     draft.flush()
     _say_number(draft)
-    draft.start(T.NUMBER_AGAIN)
+    _number_again(draft, event, SECONDS[T.NUMBER_AGAIN])
     return draft.outcome()
 
 

@@ -5,7 +5,7 @@ A little world with a clock of its own: orders come back as failures, or as what
 
 import heapq
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given, settings
@@ -18,10 +18,11 @@ from fsm.machine import Step, step
 from fsm.prompts import EMERGENCY_NUMBER
 from fsm.states import State
 from fsm.timers import SECONDS
-from tests.fsm.examples import CHEST_PAIN, CONNECTED
+from tests.fsm.examples import CHEST_PAIN, CONNECTED, NOT_BREATHING
 from tests.fsm.moves import EFFECTS
 from tests.fsm.vignettes.shorthand import ASKED, BRIDGED, GASPING, GREETED, HALF_ASKED, URGENT, Row, turn
 
+KEY_ZERO = ev.KeyPressed(at_ns=0, digit="0")
 ALL = frozenset(EFFECTS)
 STAGE = {"MakeReply": "llm", "Speak": "tts", "Play": "clips", "Transfer": "line", "Seal": "store"}
 CLIP_S, SENTENCE_S, MODEL_S = 2.0, 3.0, 0.5
@@ -55,7 +56,7 @@ class Chaos:
         until = self.now + seconds
         while self._queue and self._queue[0][0] <= until:
             self.now, _, event = heapq.heappop(self._queue)
-            decided = step(self.call, event)
+            decided = step(self.call, replace(event, at_ns=int(self.now * 1e9)))
             self.call = decided.after
             self.steps += 1
             assert self.steps < 5_000, "decisions without end"
@@ -198,3 +199,26 @@ def test_a_line_without_any_rung_still_says_the_number() -> None:
     assert chaos.call.state is State.HANDOFF
     assert chaos.transfers == []
     assert chaos.number_said_at == pytest.approx(13.0)
+
+
+DANGERS = {"chest": CHEST_PAIN, "breathing": NOT_BREATHING, "0": KEY_ZERO}
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 50), st.sampled_from(sorted(DANGERS))), min_size=1, max_size=5),
+    st.frozensets(st.sampled_from(sorted(ALL - {"Play", "StartTimer"}))),
+)
+@settings(max_examples=150, deadline=None)
+def test_ten_seconds_after_any_danger_the_number_was_said_whatever_was_said_before(told: list[tuple[float, str]], broken: frozenset[str]) -> None:  # fmt: skip
+    chaos = Chaos(broken=broken)
+    chaos.tell(CONNECTED)
+    for at, name in told:
+        chaos.tell(DANGERS[name], 0.5 + at)
+    chaos.run(75)
+    numbers = [at for at, order in chaos.said if isinstance(order, fx.Play) and EMERGENCY_NUMBER in order.prompts]
+    clips = [at for at, order in chaos.said if isinstance(order, fx.Play) and NOT_BREATHING.clip in order.prompts]
+    for at, name in told:
+        if name != "0":
+            assert any(0.5 + at - 1e-6 <= said <= 0.5 + at + 10.0 + 1e-6 for said in numbers)
+    if emergencies := [0.5 + at for at, name in told if name == "breathing"]:
+        assert min(emergencies) in clips + numbers, "now it is an emergency: at once, though it was said before"

@@ -233,6 +233,7 @@ NURSES: dict[str, list[Row]] = {
         (heard_to_its_end(3), HANDOFF, []),
         (fired(T.STILL_CONNECTING), HANDOFF, [play(4, "still_connecting")]),
         (fired(T.NUMBER_AGAIN), HANDOFF, [FLUSH, play(5, NUMBER)], {T.NUMBER_AGAIN, T.STILL_CONNECTING, T.ATTEMPT}),
+        (NOT_BREATHING, HANDOFF, [FLUSH, play(6, NUMBER), packet(level="emergency_now", category="breathing", rank=90)]),  # now it is one
         (NOT_BREATHING, HANDOFF, [packet(level="emergency_now", category="breathing", rank=90)]),
     ],
     "the transfer cannot even be tried": [
