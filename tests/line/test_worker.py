@@ -60,15 +60,14 @@ def greeting(clips: ClipLibrary) -> Pcm:
 
 
 def call_process(line: WholeLine) -> psutil.Process:
-    """The process that is in a room now: it holds the room's file."""
+    """The process that entered a room last: it holds the room's file."""
     rooms = str(line.line.folder / "rooms")
     holding = []
     for process in line.programs()["worker"].children(recursive=True):
         with suppress(psutil.Error):
-            if any(held.path.startswith(rooms) for held in process.open_files()):
-                holding.append(process)
-    (found,) = holding
-    return found
+            held = [Path(one.path).stat().st_mtime for one in process.open_files() if one.path.startswith(rooms)]
+            holding += [(entered, process) for entered in held]
+    return max(holding, key=lambda pair: pair[0])[1]
 
 
 async def dispatch(line: WholeLine, metadata: str = "") -> None:
