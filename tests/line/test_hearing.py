@@ -66,3 +66,14 @@ def test_no_packets_are_no_sound() -> None:
     nothing = heard([])
     assert len(nothing.pcm) == 0 and np.isnan(nothing.at_s(0)) and onset(nothing.pcm) is None
     assert not find(CLIPS.clip("greeting").pcm, nothing.pcm).sure
+
+
+def test_a_clip_that_stutters_is_found_by_its_pieces_and_another_one_is_not() -> None:
+    clip, other = CLIPS.clip("rescued").pcm, CLIPS.clip("greeting").pcm
+    began = 50 + (onset(clip) or 0) // 320
+    stutters = frozenset(n for n in range(began, began + len(clip) // 320) if n % 5 < 3)
+    reached = heard(packets(np.concatenate([silence(1.0), clip, silence(0.5)]), lost=stutters))
+    match = find(clip, reached.pcm)
+    assert match.likeness < 0.7, "no piece came through whole"
+    assert match.sure and abs(match.start - RATE) < RATE // 20
+    assert not find(other, reached.pcm).sure

@@ -22,11 +22,13 @@ BLOCK = RATE // 100
 LOUD_DB = -45.0
 """A block of this level or more is sound, dBFS."""
 PIECE_S = 0.45
-PIECES = 4
-"""A clip is looked for in pieces of this length from its first sound on: a short hole must not hide it."""
+"""A clip is looked for in pieces of this length from its first sound on: a hole must not hide it."""
 SURE = 0.7
-"""Likeness of a piece that went through Opus and a telephone codec, at least (usually 0.9); of other words it is less,
-but clips that share a word are alike there."""
+"""Likeness of a piece that went through Opus and a telephone codec, at least (usually 0.9); of other words it is less."""
+AGREE, AGREE_STUTTERING = 3, 4
+AGREE_LIKENESS, AGREE_S = 0.5, 0.06
+"""Pieces of the whole clip, each found for itself, that stand where one playing of it would have them: clips that share a
+phrase share two at most. A line that stutters spoils all pieces a little; then one more must agree."""
 _CLOCK = 8000
 _NAMES = {number: name for name, number in STATIC.items()}
 
@@ -123,25 +125,32 @@ class Match:
     """0 to 1."""
     start: int
     """Where the clip's first sample would stand."""
+    agreeing: int = 0
+    """Pieces that say so."""
+    pieces: int = 0
+    """Pieces that were looked for."""
 
     @property
     def sure(self) -> bool:
         """It is that clip."""
-        return self.likeness >= SURE
+        agreed = self.likeness >= SURE and self.agreeing >= min(AGREE, self.pieces)
+        return bool(self.pieces) and (agreed or self.agreeing >= AGREE_STUTTERING)
 
 
 def find(clip: Pcm, within: Pcm, *, after: int = 0) -> Match:
-    """Look for a clip, whatever was done to its level on the way; one piece of it that came through whole is enough."""
-    begins = onset(clip) or 0
+    """Look for a clip, whatever was done to its level on the way: where most of its pieces agree, then where one is most alike."""
     searched = soxr.resample(within[after:].astype(np.float32), RATE, _CLOCK)
-    best = Match(0.0, 0)
-    for piece in range(PIECES):
-        at = begins + round(piece * PIECE_S * RATE)
+    found: list[tuple[float, int]] = []
+    for at in range(onset(clip) or 0, len(clip), round(PIECE_S * RATE)):
         wanted = soxr.resample(clip[at : at + round(PIECE_S * RATE)].astype(np.float32), RATE, _CLOCK)
         if round(PIECE_S * _CLOCK) <= len(wanted) <= len(searched) and sound_s(clip[at:]) > PIECE_S / 2:
             likeness, place = _most_like(wanted, searched)
-            if likeness > best.likeness:
-                best = Match(likeness, after + place * (RATE // _CLOCK) - at)
+            found.append((likeness, after + place * (RATE // _CLOCK) - at))
+    best = Match(0.0, 0)
+    for likeness, start in found:
+        near = [one for one, place in found if abs(place - start) < AGREE_S * RATE and one > AGREE_LIKENESS]
+        match = Match(max(near, default=likeness), start, len(near), len(found))
+        best = max(best, match, key=lambda match: (match.agreeing, match.likeness))
     return best
 
 
