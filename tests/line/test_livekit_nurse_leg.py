@@ -40,6 +40,22 @@ async def test_a_held_nurse_hears_the_whisper_alone_and_nobody_hears_her() -> No
 
 
 @in_virtual_time
+async def test_of_a_whisper_that_is_not_over_nothing_more_is_said_once_she_is_joined() -> None:
+    """She presses the key as soon as she knows who is there."""
+    async with seen(nurse=Telephone(answers_s=0.5)) as call:
+        call.transfer(1, DIAL)
+        await call.until(K.ANSWERED)
+        call.line.whisper(1, sound(3.0))
+        await asyncio.sleep(1.0)
+        call.line.bridge(1)
+        joined = call.world.clock.now_ns()
+        await asyncio.sleep(3.0)
+        said = call.world.studio.mouths[NURSE].loud()
+        assert len(said) > 50 and said[-1] - joined < 20e6
+        assert CALLER in call.world.hears(NURSE)
+
+
+@in_virtual_time
 async def test_a_telephone_that_answers_at_once_is_held_within_its_first_fifth_of_a_second() -> None:
     async with seen(nurse=Telephone(joins_s=0.0, rings_s=None, answers_s=0.0)) as call:
         call.transfer(1, DIAL)

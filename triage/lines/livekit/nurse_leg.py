@@ -146,9 +146,12 @@ class NurseLeg:
             self._say(pcm)
 
     def bridge(self) -> None:
-        """Join nurse and caller."""
+        """Join nurse and caller; what is left of the whisper is not said into their talk."""
         if self.stage is Stage.HELD:
             self.stage = Stage.BRIDGED
+            self._to_say.clear()
+            if self._voice is not None:
+                self._voice.drop()
             self._join_in_time()
             self._join()
 
