@@ -1,14 +1,20 @@
-"""Where things lie in a data folder, and how a service opens them."""
+"""Where things lie in a data folder, who may look at them, and how a service opens them."""
 
-from collections.abc import Callable
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from audit.journal import Journal
-from audit.keyring import FileKeyring, Role
+from audit.keyring import PUBLIC, FileKeyring, Role
 from audit.store import DeferredStore, SqliteStore, Store
 from audit.trouble import Trouble
 from audit.writer import AuditWriter
+
+ROOMS = ("keys", "spool", "calls", "packets")
+"""Folders of ours in a data folder; nobody but the owner has business in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,37 @@ class AuditFolder:
     def spool(self) -> Path:
         """The journals."""
         return self.root / "spool"
+
+    def exposed(self) -> list[Path]:
+        """What somebody other than its owner may look at: files and folders of ours, and the data folder itself."""
+        return [path for path in self._ours() if _mode(path) & 0o077]
+
+    def tighten(self) -> list[Path]:
+        """Make what is exposed its owner's alone; returns what was. What we may not change stays `exposed`."""
+        done = []
+        for path in self.exposed():
+            with suppress(OSError):  # not ours to change, or gone: `exposed` says so again
+                path.chmod(_mode(path) & 0o700)
+                done.append(path)
+        return done
+
+    def _ours(self) -> Iterator[Path]:
+        files = sorted(self.root.glob(f"{self.database.name}*"))
+        rooms = [path for name in ROOMS if (path := self.root / name).is_dir() and not path.is_symlink()]
+        if (files or rooms) and self._own():
+            yield self.root
+        yield from files
+        for room in rooms:
+            yield room
+            yield from (path for path in sorted(room.rglob("*")) if path.name != PUBLIC and not path.is_symlink())
+
+    def _own(self) -> bool:
+        """Whether the data folder is this user's, and no place that everybody writes to."""
+        try:
+            seen = self.root.stat()
+        except OSError:
+            return False
+        return seen.st_uid == os.geteuid() and not seen.st_mode & stat.S_ISVTX and self.root.resolve() != Path.home()
 
     def keyring(self, role: Role = Role.READER) -> FileKeyring:
         """The file keyring of this folder."""
@@ -62,3 +99,10 @@ class AuditFolder:
             store.close()
             raise
         return AuditWriter(store, journal, public_key, writer=writer, on_trouble=on_trouble, inline=inline)
+
+
+def _mode(path: Path) -> int:
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except OSError:
+        return 0

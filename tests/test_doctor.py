@@ -11,6 +11,7 @@ from triage import doctor
 from triage.clips import ClipLibrary
 from triage.config import Settings, load
 from triage.doctor import Finding, Verdict
+from triage.engines import keys
 from triage.errors import AssetError
 
 
@@ -67,6 +68,20 @@ def test_a_full_disk_is_found(settings: Settings, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(shutil, "disk_usage", lambda _: type("Usage", (), {"free": 2**20})())
     (found,) = about("data folder", settings)
     assert found.verdict is Verdict.MISSING and "1 MB left" in found.words
+
+
+def test_what_others_may_look_at_is_named_and_left_as_it_is(tmp_path: Path) -> None:
+    settings = load(env={}, data=tmp_path)
+    assert about("rights", settings) == []
+    (tmp_path / "audit.db").write_bytes(b"")
+    for path, mode in ((tmp_path, 0o755), (tmp_path / "audit.db", 0o644)):
+        path.chmod(mode)
+    (found,) = about("rights", settings)
+    assert found.verdict is Verdict.NOTE and "audit.db" in found.words and "chmod" in found.words
+    assert (tmp_path / "audit.db").stat().st_mode & 0o777 == 0o644
+    keys(settings)
+    (found,) = about("rights", settings)
+    assert found.verdict is Verdict.GOOD and tmp_path.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_broken_nurse_directory_is_found(tmp_path: Path) -> None:

@@ -261,6 +261,7 @@ def opened(context: typer.Context, data: Path | None) -> "Iterator[tuple[AuditFo
     folder = _folder(settings_of(context, data).data_dir)
     if not folder.database.exists():
         raise UsageError(f"there is no record in {folder.root} yet: run triage demo, or name the folder with --data")
+    folder.tighten()
     try:
         with closing(SqliteStore(folder.database)) as store:
             yield folder, store

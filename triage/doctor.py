@@ -17,6 +17,7 @@ from enum import StrEnum
 from importlib import resources
 from pathlib import Path
 
+from audit.folder import AuditFolder
 from classifiers import load as load_classifier
 from classifiers.model import ModelFileError
 from classifiers.rulebook import RuleFileError
@@ -70,6 +71,7 @@ def examine(settings: Settings) -> list[Finding]:
         *_rules_and_protocols(settings),
         _clips(settings),
         _data_folder(settings.data_dir),
+        *_rights(settings.data_dir),
         _nurses(settings),
         _speaker(),
     ]
@@ -227,6 +229,17 @@ def _data_folder(folder: Path) -> Finding:
     if free < NEEDED_MB:
         return Finding("data folder", Verdict.MISSING, f"{folder} has {free} MB left; free some or use --data")
     return Finding("data folder", Verdict.GOOD, f"{folder} ({free} MB free)")
+
+
+def _rights(folder: Path) -> list[Finding]:
+    """Who may look at what lies there; nothing where nothing does."""
+    audit = AuditFolder(folder)
+    if not audit.database.exists():
+        return []
+    if not (exposed := audit.exposed()):
+        return [Finding("rights", Verdict.GOOD, "what lies in the data folder is its owner's alone")]
+    names = ", ".join(str(path) for path in exposed[:3]) + (f" and {len(exposed) - 3} more" if len(exposed) > 3 else "")
+    return [Finding("rights", Verdict.NOTE, f"others may look at {names}; the next start closes it: or chmod go= it")]
 
 
 def _nurses(settings: Settings) -> Finding:

@@ -100,13 +100,15 @@ def keys(settings: Settings) -> str:
     Raises:
         StorageError: the folder cannot be written, or the keys are missing or damaged.
     """
-    keyring = AuditFolder(settings.data_dir).keyring()
+    folder = AuditFolder(settings.data_dir)
+    keyring = folder.keyring()
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         if settings.profile in ("staging", "production"):
             keyring.public_key()
         else:
             keyring.ensure()
+        folder.tighten()
     except AuditError as error:
         raise StorageError(str(error)) from error
     except OSError as error:
