@@ -125,21 +125,23 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeLine]:
         yield running
 
 
-def caller_of(folder: Path) -> baresip.PhoneSettings:
+def caller_of(folder: Path, speaks: Pcm = SPEAKS) -> baresip.PhoneSettings:
     said = quiet_tone(CALLER_TONE)
-    said[: len(SPEAKS)] += SPEAKS // 2
+    said[: len(speaks)] += speaks // 2
     return telephone(folder, "caller", said)
 
 
 @asynccontextmanager
-async def evening(line: WholeLine, folder: Path, nurse_name: str = NURSE_A) -> AsyncIterator[Evening]:
+async def evening(
+    line: WholeLine, folder: Path, nurse_name: str = NURSE_A, speaks: Pcm = SPEAKS
+) -> AsyncIterator[Evening]:
     line.begin()
     line.script(CHEST_PAIN)
     nurse_of = telephone(folder, nurse_name, quiet_tone(NURSE_TONE))
     began_s = line.since()
     line.nurses(**{nurse_name.replace("-", "_"): nurse_of.sip_port})
     try:
-        async with baresip.phone(nurse_of) as nurse, ringing(line, caller_of(folder)) as caller:
+        async with baresip.phone(nurse_of) as nurse, ringing(line, caller_of(folder, speaks)) as caller:
             yield Evening(line, caller, nurse, began_s)
             await caller.command("hangup")
             await asyncio.sleep(0.3)
@@ -155,7 +157,8 @@ def dialled(line: WholeLine, name: str, since_s: float) -> list[float]:
 
 
 async def test_she_is_held_hears_the_whisper_accepts_and_is_joined(line: WholeLine, tmp_path: Path) -> None:
-    async with evening(line, tmp_path) as now:
+    """She presses the key in mid-whisper, when the caller has long been silent: what either hears then is the other."""
+    async with evening(line, tmp_path, speaks=spoken(0.6, "sore_for_me", seconds=0)) as now:
         pressed_s = await now.accept()
         began_s = await now.bridged(pressed_s)
         assert began_s - pressed_s < JOINED_WITHIN_S
@@ -169,7 +172,6 @@ async def test_she_is_held_hears_the_whisper_accepts_and_is_joined(line: WholeLi
         assert not find(whisper, caller_heard.pcm).sure
         assert now.hears(now.nurse, CALLER_TONE, joined_s) > TALK_S - 0.4
         assert now.hears(now.caller, NURSE_TONE, joined_s) > TALK_S - 0.4
-        np.savez("/tmp/s3_nurse.npz", nurse=nurse_heard.pcm, caller=caller_heard.pcm, nj=nurse_heard.position(joined_s), cj=caller_heard.position(joined_s), sent=(lambda h: h.pcm)(line.audio(now.caller.settings.sip_port, since_s=now.began_s, to_line=True)), sj=line.audio(now.caller.settings.sip_port, since_s=now.began_s, to_line=True).position(joined_s), speaks=SPEAKS)
         for heard, hz in ((nurse_heard, CALLER_TONE), (caller_heard, NURSE_TONE)):  # from now on we are silent
             since = heard.pcm[heard.position(joined_s) :]
             assert besides(since, hz) < NOTHING_ELSE * besides(since), f"{besides(since, hz):.4f} beside {hz} Hz"
