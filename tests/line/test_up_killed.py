@@ -17,6 +17,7 @@ from triage.bench.phones import baresip
 from triage.bench.phones.hearing import find, onset
 from triage.clips import ClipLibrary
 from triage.up.leftovers import end_leftovers
+from triage.up.programs import HAND_OVER_S
 
 pytestmark = pytest.mark.skipif(baresip.missing() is not None, reason=str(baresip.missing()))
 
@@ -52,7 +53,8 @@ async def test_callers_outlive_their_supervisor_and_are_brought_to_a_nurse_by_th
             _, said = await asyncio.to_thread(second_line.enter_context, triage_up(line.env))
             assert "a line was left running here by a supervisor that was killed" in said, said
             assert (
-                f"worker: calls in progress may finish (up to {DRAIN_S + 20} s); Ctrl-C" in said and "ring sip:" in said
+                f"worker: calls in progress may finish (up to {DRAIN_S + HAND_OVER_S:.0f} s); Ctrl-C" in said
+                and "ring sip:" in said
             )
 
             (refer,) = line.network.messages(method="REFER", since_s=begun_s)
