@@ -1,6 +1,6 @@
 """`triage up` whose worker breaks calls, for tests: `python -m tests.line.breaking_line up`.
 
-In a call whose script holds `BREAKS` the machine raises once the caller has spoken, and so does the last ladder behind
+In a call whose script holds `BREAKS` the machine raises once the caller has said something, and so does the last ladder behind
 it. What is raised holds what must be seen nowhere: the caller's number and the words of the script. The same text is
 raised where nobody catches it: in a callback of the loop, in a task that nobody awaits, and in a thread.
 """
@@ -63,7 +63,7 @@ def break_calls(words: str) -> None:
         noted(call, number)
 
     def step(call: Any, event: ev.Event) -> Any:
-        if told and isinstance(event, ev.TurnEnded):
+        if told and isinstance(event, ev.TurnEnded | ev.UrgencyRaised):
             uncaught(told[0])
             raise ValueError(told[0])
         return stepped(call, event)
@@ -71,9 +71,9 @@ def break_calls(words: str) -> None:
     def apologise(_: LastLadder) -> None:
         raise ValueError(told[0])
 
-    LiveCall.note_number = note_number  # type: ignore[method-assign]
+    LiveCall.note_number = note_number  # type: ignore[method-assign]  # broken on purpose
     runtime.step = step
-    LastLadder.apologise = apologise  # type: ignore[method-assign]
+    LastLadder.apologise = apologise  # type: ignore[method-assign]  # broken on purpose
 
 
 def uncaught(text: str) -> None:

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -41,6 +41,10 @@ QUICK = (
     *("wire", "worker_offers"),
 )
 """Test files that need the packages of the line only: no engine, no phone. `make test` runs them where they can be run."""
+QUICK_WITH_ENGINES = ("engines_real", "provision")
+"""Those that need the engines as well, and seconds: `make test` runs them too, where the engines are."""
+ENVIRONMENT = HERE.parents[1] / ".venv-line"
+"""Where `make line` puts the packages."""
 
 
 @pytest.fixture(scope="module")
@@ -76,13 +80,36 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
                 item.obj = bounded(item.obj)
             item.add_marker(pytest.mark.line)
-            if item.path.stem.removeprefix("test_") not in QUICK:
+            if item.path.stem.removeprefix("test_") not in (*QUICK, *QUICK_WITH_ENGINES):
                 item.add_marker(pytest.mark.realtime)
 
 
+_LEFT_OUT: set[Path] = set()
+"""Test files of which something was left out by its mark."""
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    _LEFT_OUT.update(item.path for item in items if item.get_closest_marker("realtime") and item.path.parent == HERE)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if MISSING:
-        terminalreporter.write_line(f"SKIPPED tests/line: {', '.join(MISSING)} not installed; run make test-line")
+    by_mark = len(_LEFT_OUT) if terminalreporter.config.getoption("markexpr") else 0
+    if said := left_out(ENVIRONMENT, MISSING, by_mark):
+        terminalreporter.write_line(said)
+
+
+def left_out(environment: Path, missing: Sequence[str], files: int) -> str:
+    """What is said at the end of the tests that were not run: one line, empty where none were left out.
+
+    `environment`: where the packages of the line belong; `missing`: those that are not here; `files`: left out by a mark.
+    """
+    if missing and (environment / "bin" / "triage").exists():
+        return f"SKIPPED tests/line: they run in {environment.name} (make test runs the quick ones there, make test-line all)"
+    if missing:
+        return f"SKIPPED tests/line: {', '.join(missing)} not installed; run make test-line"
+    if files:
+        return f"SKIPPED {files} files of tests/line: real phones and real time; run make test-line"
+    return ""
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -113,10 +140,15 @@ def variables(folder: Path) -> dict[str, str]:
 
 
 @contextmanager
-def triage_up(env: Mapping[str, str], *words: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
-    """`triage up` with these words, and what it said until it was up, or until it ended; ended as a person would."""
+def triage_up(
+    env: Mapping[str, str], *words: str, program: str = "triage"
+) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    """`triage up` with these words, and what it said until it was up, or until it ended; ended as a person would.
+
+    `program`: a module that stands in its place.
+    """
     process = subprocess.Popen(
-        [sys.executable, "-m", "triage", "up", *words],
+        [sys.executable, "-m", program, "up", *words],
         env=env,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

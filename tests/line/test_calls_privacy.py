@@ -1,7 +1,7 @@
 """Promise: a caller's number and words are in the sealed record and the nurse's sealed packet, and nowhere else.
 
 Calls of one seeded number, with seeded words, go every way that leaves traces: transferred, refused and dialled, cut
-after a second, and with the process of the call killed. Then everything is searched: logs, standard output, the
+after a second, broken by exceptions that hold both, and with the process of the call killed. Then everything is searched: logs, standard output, the
 operator's webhook, what was written into Redis and what is left there, the rooms, and every file of the data folder.
 """
 
@@ -20,6 +20,8 @@ from pathlib import Path
 import pytest
 from livekit import api
 
+from tests.line import breaking_line
+from tests.line.breaking_line import BREAKS
 from tests.line.whole_line import (
     NURSE_A,
     QUEUE,
@@ -94,6 +96,7 @@ def line(tmp_path_factory: pytest.TempPathFactory, operator: tuple[str, list[str
     with whole_line(
         folder / "data",
         Ladder([(QUEUE, "refer", 3), (NURSE_A, "dial", 4)]),
+        program=breaking_line.NAME,
         worker_idle_processes="1",
         nurse_webhook_url=operator[0],
         nurse_webhook_secret_file=str(secret),
@@ -115,6 +118,10 @@ async def calls(line: WholeLine, folder: Path, witness: Witness) -> None:
         witness.seen_in_rooms += await rooms_now(line)
         await busy
     await called(sipp.calling("short").pause(800).bye(), "short")
+    line.script(f"{SAYS} {BREAKS}")
+    with suppress(TimeoutError):  # what becomes of the caller is told elsewhere
+        await asyncio.wait_for(called(sipp.CALLERS["ok"](0), "broken"), 25)
+    line.script(SAYS)
     line.begin()
     killed = asyncio.ensure_future(called(sipp.CALLERS["ok"](0), "killed"))
     record = await line.record(closed=False)
@@ -168,6 +175,17 @@ def test_no_log_of_any_process_has_them(line: WholeLine, witness: Witness) -> No
         re.findall(r"sip_[0-9a-f]{16}", "".join(witness.seen_in_rooms))
     )  # the number, to whoever tries them all
     assert [name for name, text in logs.items() if digest in text] == []
+
+
+def test_an_exception_that_holds_them_leaves_its_kind_and_place(line: WholeLine, witness: Witness) -> None:
+    """Wherever it came out: of the call, of the loop, of a task that nobody awaits, of a thread."""
+    log = line.log("worker")
+    assert "broken off (ValueError)" in log
+    place = r"\(?ValueError at tests\.line\.breaking_line:\d+\)?"
+    assert re.search(rf"unhandled exception while running the job task {place}", log), log[-3000:]
+    assert len(re.findall(place, log)) >= 4, log[-3000:]
+    assert "Traceback" not in log
+    assert not holds(log)
 
 
 def test_the_operator_s_system_is_told_neither(witness: Witness) -> None:

@@ -15,6 +15,7 @@ import json
 import os
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
@@ -47,6 +48,8 @@ CHEST_PAIN = "I have got a bad pain in my chest and it will not go away"
 HEADACHE = "I have had a headache since this morning"
 WANTS_PERSON = "I want to talk to a person please"
 UP_WITHIN_S = 90.0
+ROOT = Path(__file__).resolve().parents[2]
+"""Where programs that stand in for `triage` are found."""
 PRIORITY = -10
 """Niceness of the line and of the telephones, where we may set one."""
 CALM_S = 90.0
@@ -124,6 +127,9 @@ class WholeLine:
     """Port of the nurses' address."""
     env: dict[str, str]
     said: str
+    """By `triage up`, until the line was up."""
+    screen: list[str] = field(default_factory=list)
+    """What it says from then on, line by line."""
     known: set[str] = field(default_factory=set)
 
     @property
@@ -218,8 +224,10 @@ class WholeLine:
 
 
 @contextmanager
-def whole_line(folder: Path, ladder: Ladder | None = None, *, seed: int = 1, **settings: str) -> Iterator[WholeLine]:
-    """A line with its worker, up inside. `settings` are more of its settings, by name.
+def whole_line(
+    folder: Path, ladder: Ladder | None = None, *, seed: int = 1, program: str = "triage", **settings: str
+) -> Iterator[WholeLine]:
+    """A line with its worker, up inside. `settings` are more of its settings, by name; `program` a module in its place.
 
     Raises: AssertionError with what it said when it does not come up.
     """
@@ -231,6 +239,7 @@ def whole_line(folder: Path, ladder: Ladder | None = None, *, seed: int = 1, **s
     env = {
         **os.environ,
         **variables(folder),
+        "PYTHONPATH": str(ROOT),
         "TRIAGE_PROFILE": "bench",
         "TRIAGE_STT": "scripted",
         "TRIAGE_STT_SCRIPT": str(script),
@@ -246,11 +255,12 @@ def whole_line(folder: Path, ladder: Ladder | None = None, *, seed: int = 1, **s
     with suppress(PermissionError):  # neighbours on this machine are not what is tested; phones inherit it too
         os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
     try:
-        with triage_up(env) as (process, said):
+        with triage_up(env, program=program) as (process, said):
             made = load(env=env)
             assert "ring sip:" in said, said + _logs(folder)
             with Impairer(seed) as network:
                 running = WholeLine(process, made, line_files.opened(made), network, queue, env, said)
+                threading.Thread(target=_read, args=(process, running.screen), daemon=True).start()
                 network.stand_for(running.port)
                 running.nurses()
                 running.begin()
@@ -262,6 +272,14 @@ def whole_line(folder: Path, ladder: Ladder | None = None, *, seed: int = 1, **s
     finally:
         with suppress(PermissionError):
             os.setpriority(os.PRIO_PROCESS, 0, before)
+
+
+def _read(process: "subprocess.Popen[str]", into: list[str]) -> None:
+    """Until it has ended. A line that is not read would have to wait for its reader some day."""
+    assert process.stdout is not None
+    with suppress(ValueError):  # closed meanwhile
+        for words in process.stdout:
+            into.append(words.rstrip())
 
 
 def _logs(folder: Path) -> str:
