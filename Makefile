@@ -15,7 +15,7 @@ demo: ## one simulated call, from ring to record: make demo SCENARIO=third_turn 
 	@.ci/setup run
 	@$(PY) -m triage demo $(SCENARIO) $(ARGS)
 
-test: ## all tests but those that ring the telephone line; of these the quick ones where its packages are
+test: ## all tests but those that ring the telephone line; of these the quick ones where its packages and engines are
 	@.ci/setup dev
 	@$(PY) -m pytest $(ARGS)
 	@[ ! -x .venv-line/bin/triage ] || .venv-line/bin/python -m pytest tests/line -m "line and not realtime" $(ARGS)
