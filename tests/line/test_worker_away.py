@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.line.test_worker import answered, prompts, rescued
+from tests.line.test_worker import answered, call_process, prompts, rescued
 from tests.line.whole_line import CHEST_PAIN, HEADACHE, Ladder, WholeLine, ringing, spoken, telephone, until, whole_line
 from triage.bench.phones import baresip
 from triage.bench.phones.hearing import find
@@ -25,7 +25,7 @@ BACK_WITHIN_S = 40.0
 
 @pytest.fixture(scope="module")
 def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeLine]:
-    with whole_line(tmp_path_factory.mktemp("away"), NURSE) as up:
+    with whole_line(tmp_path_factory.mktemp("away"), NURSE, worker_drain_s="8") as up:
         yield up
 
 
@@ -114,3 +114,23 @@ async def test_who_rings_while_no_worker_is_there_is_greeted_when_it_is_back(lin
         record = await line.record()
     assert not rescued(record) and record.outcome == "hung_up"
     assert find(ClipLibrary.load("en", "us").clip("greeting").pcm, line.audio(settings.sip_port, since_s=since_s).pcm).sure  # fmt: skip
+
+
+async def test_who_is_cut_off_while_the_worker_ends_is_rescued_all_the_same(line: WholeLine, tmp_path: Path) -> None:
+    line.begin()
+    line.script(HEADACHE)
+    settings, since_s = telephone(tmp_path, "15557654504", spoken(), follows_refer=False), line.since()
+    seen = line.log("worker").count("rescued")
+    async with ringing(line, settings) as phone:
+        await answered(phone)
+        await asyncio.sleep(1.0)
+        carries = call_process(line)
+        line.programs()["worker"].send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.5)
+        carries.kill()
+        await until(lambda: line.log("worker").count("rescued") > seen, limit_s=line.settings.worker_drain_s)
+        await asyncio.sleep(1.0)
+        assert not hung_up(line, settings.sip_port, since_s)
+        await phone.command("hangup")
+        record = await line.record(count=2, limit_s=30)
+    assert rescued(record)
