@@ -220,12 +220,36 @@ def drill(
 
 
 @audit_app.command()
+def erase(
+    context: typer.Context,
+    call: Annotated[str, typer.Argument(metavar="CALL", help="The whole id of the call.")],
+    purpose: Annotated[str, typer.Option("--purpose", help="Why; goes into the log of readings, for good.")],
+    data: DataFolder = None,
+) -> None:
+    """Destroy for good what one call contained: its keys, recording, packet, bookings. Its chain still verifies."""
+    from triage.erasing import erase as destroy
+    from triage.handoff.desk import shelf_of
+
+    settings = settings_of(context, data)
+    with opened(context, data) as (folder, store):
+        done = destroy(
+            folder, store, shelf_of(settings), call, at_ns=wall_now_ns(), who=login(), purpose=printable(purpose)
+        )
+        _reader(folder, store).verify(call)
+        typer.echo(
+            f"erased   call {call}: {done.keys} keys, {done.files} files, {done.bookings} bookings; the chain is proven. "
+            "Exports and backups are yours to erase"
+        )
+
+
+@audit_app.command()
 def wipe(
     context: typer.Context,
     yes: Annotated[bool, typer.Option("--yes", help="Really do it.")] = False,
     data: DataFolder = None,
 ) -> None:
-    """Remove the demo's record, keys, journals, recordings, packets and summaries for good. Refused outside the demo profile."""
+    """Remove the demo's record, keys, journals, recordings, packets and bookings for good. Refused outside the demo profile."""
+    from triage.erasing import TOOLS
     from triage.handoff.shelf import FOLDER as PACKETS
 
     settings = settings_of(context, data)
@@ -233,7 +257,8 @@ def wipe(
         raise UsageError(f"profile {settings.profile}: a record that is not the demo's is never wiped")
     folder = _folder(settings.data_dir)
     rooms = (folder.keys, folder.spool, folder.root / "calls", folder.root / PACKETS)
-    doomed = [*sorted(folder.root.glob("audit.db*")), *(path for path in rooms if path.exists())]
+    files = [*sorted(folder.root.glob("audit.db*")), *sorted(folder.root.glob(f"{TOOLS}*"))]
+    doomed = [*files, *(path for path in rooms if path.exists())]
     if not doomed:
         typer.echo(f"nothing to wipe in {folder.root}")
         return

@@ -221,6 +221,7 @@ def test_export_writes_a_file_that_proves(triage: Run, data: Path, tmp_path: Pat
 def test_wipe_asks_first_and_leaves_nothing(triage: Run, data: Path) -> None:
     (data / "calls" / CALLS[0]).mkdir(parents=True)
     (data / "calls" / CALLS[0] / "call.wav").write_bytes(b"RIFF")
+    (data / "tools.db").write_bytes(b"bookings")
     code, said = triage("wipe", "--data", data)
     assert code == 2
     assert "--yes" in said

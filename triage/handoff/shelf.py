@@ -2,7 +2,8 @@
 
 A packet lies under a digest of its code, sealed to the reader's public key (HPKE as in `audit.sealing`), and the code
 itself goes into the key derivation: opening takes the reader's private key *and* the code that travelled with the
-caller. Clear are the format, the version, the time of making and the id of the reader's key; the seal covers them too.
+caller. Clear are the format, the version, the time of making, the id of the reader's key, and a digest of the call's id, so
+that a call can be erased with its packet; the seal covers them too.
 The content is padded to steps of 1 KiB. A newer version replaces an older one and never the other way; what is older
 than the setting `nurse_packet_h` is wiped, by whoever comes next.
 """
@@ -14,13 +15,14 @@ import threading
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from audit.sealing import reader_id
-from triage.errors import Refused, SettingError
+from triage.errors import Refused, SettingError, StorageError
 from triage.handoff.post import Undelivered
 from triage.ports import Packet
 
@@ -113,16 +115,43 @@ class Shelf:
                     wiped += 1
         return wiped
 
+    def forget(self, call_id: str) -> int:
+        """Wipe the packets of one call; returns how many.
+
+        Raises:
+            StorageError: one cannot be removed.
+        """
+        wiped = 0
+        for path in self._folder.glob(f"*{SUFFIX}*"):
+            if (_header(path) or {}).get("call") == _digest(call_id):
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as error:
+                    raise StorageError(f"{path} cannot be removed ({error.strerror}): remove it yourself") from error
+                wiped += 1
+        return wiped
+
     def _place(self, code: str) -> Path:
         return self._folder / f"{hashlib.sha256(_bytes(code)).hexdigest()[:32]}{SUFFIX}"
 
     def _sealed(self, packet: Packet) -> bytes:
         assert self._public is not None  # `deliver` looked
-        header = {"made_ns": packet.made_ns, "reader": self._reader, "v": FORMAT, "version": packet.version}
+        header = {
+            "call": _digest(packet.call_id),
+            "made_ns": packet.made_ns,
+            "reader": self._reader,
+            "v": FORMAT,
+            "version": packet.version,
+        }
         clear = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
         content = json.dumps(asdict(packet), ensure_ascii=False, default=dict).encode()
         padded = content.ljust(-(-len(content) // PAD) * PAD)  # JSON takes blanks behind it
         return clear + b"\n" + _SUITE.encrypt(padded, self._public, info=_info(packet.code, clear))
+
+
+def _digest(call_id: str) -> str:
+    """Of a call's id: it finds the packet of a call that is known, and names none."""
+    return hashlib.sha256(_TAG + b"call " + call_id.encode()).hexdigest()[:32]
 
 
 def _info(code: str, clear: bytes) -> bytes:
@@ -135,7 +164,7 @@ def _bytes(code: str) -> bytes:
     return code.encode("utf-8", "surrogateescape")
 
 
-def _header(path: Path) -> dict[str, int] | None:
+def _header(path: Path) -> dict[str, Any] | None:
     """The clear line of one file; None where there is none."""
     try:
         with path.open("rb") as file:
