@@ -97,11 +97,16 @@ class Ours:
 class Ledger:
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.withhold = False
+        self.withheld: list[bool] = []
+        """For each line, whether its words were to stay out of it."""
 
     def heard(self, transcript: Transcript, *, turn: int, promoted: bool) -> None:
+        self.withheld.append(self.withhold)
         self.lines.append(f"heard {turn}{' promoted' if promoted else ''}: {transcript.text}")
 
     def assessed(self, kind: str, text: str, assessment: Assessment, *, turn: int, suppressed: str) -> None:
+        self.withheld.append(self.withhold)
         self.lines.append(f"{kind} {assessment.level}{' ' + suppressed if suppressed else ''}")
 
 

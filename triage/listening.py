@@ -15,6 +15,7 @@ from typing import Protocol
 from classifiers.assessment import Assessment, CallJudge
 from fsm import events as ev
 from fsm.states import Dismissal
+from triage.declining import declines_record
 from triage.echo import EchoDetector, only_our_words
 from triage.errors import StageError
 from triage.ports import FRAME, RATE, Frame, Pcm, SpeechToText, Transcript, VoiceActivity, Word
@@ -72,6 +73,9 @@ class WhatWePlay(Protocol):
 
 class Ledger(Protocol):
     """Where finals and assessments are written down. Never blocks, never raises."""
+
+    withhold: bool
+    """The caller declined the record: their words stay out of it."""
 
     def heard(self, transcript: Transcript, *, turn: int, promoted: bool) -> None:
         """Write one final."""
@@ -287,6 +291,7 @@ class Listening:
             self.counts.tails += 1
         else:
             self.counts.finals += 1
+        self._mind_refusal(transcript)
         self._ledger.heard(transcript, turn=self.turn, promoted=promoted)
         if transcript.text.strip() and not self._is_echo(transcript):
             self.last_words = (transcript.text, self.turn)
@@ -383,6 +388,12 @@ class Listening:
     def _played_since(self, transcript: Transcript) -> Sequence[str]:
         return self._ours.recent_words((self.position - transcript.start) / RATE + self._limits.echo_window_s)
 
+    def _mind_refusal(self, transcript: Transcript) -> None:
+        """Who does not want to be written down is obeyed from these words on, whatever they are in the middle of."""
+        text = " ".join([*self._just_before(transcript), transcript.text])
+        if not self._ledger.withhold and declines_record(text) and not self._is_echo(transcript):
+            self._ledger.withhold = True
+
     # --- urgency
 
     def _judge_stretch(self, partial: Transcript) -> None:
@@ -399,22 +410,26 @@ class Listening:
             words = partial.words[max(0, self._stretched - OVERLAP_WORDS) :]
             self._stretched, self._stretch_from = len(partial.words), self.position
             self.counts.stretches += 1
+            self._mind_refusal(partial)
             self._assess("stretch", " ".join(word.text for word in words), partial)
 
     def _judge_final(self, transcript: Transcript) -> None:
         """Judge a final, and again with the words just before it where both may share a phrase."""
-        text, (turn, words, ended) = transcript.text, self._before
+        text, near = transcript.text, self._just_before(transcript)
         raised = self._assess("tail" if self._draining else "final", text, transcript)
         if not transcript.words:
             return
-        same_turn = turn == self.turn and transcript.start - ended <= _samples(JOINT_S)
-        near = words if same_turn else []
         if raised is None and near:
             text = " ".join([*near, text])
             self.counts.stretches += 1
             raised = self._assess("stretch", text, transcript)
         told = max((evidence.end for evidence in raised.evidence), default=0) if raised else 0
         self._before = (self.turn, text[told:].split()[-TURN_WORDS:], transcript.end)
+
+    def _just_before(self, transcript: Transcript) -> list[str]:
+        """The words just before these, where both may share a phrase."""
+        turn, words, ended = self._before
+        return words if turn == self.turn and transcript.start - ended <= _samples(JOINT_S) else []
 
     def _assess(self, kind: str, text: str, transcript: Transcript) -> Assessment | None:
         """Judge, tell and write down; returns the verdict that was raised."""

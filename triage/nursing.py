@@ -96,9 +96,10 @@ class NurseSide:
             made_ns=self._clock.wall_ns(),
             version=self._version,
         )
+        packet = replace(packet, declined=self._recorder.withhold)
         self._desk.offer(packet)
         self._deliver(packet)
-        written = self._without_words(packet) if self._recorder.withhold else packet
+        written = self._without_words(packet) if packet.declined else packet
         self._recorder.write(
             Stage.HANDOFF, {"event": "packet", "version": packet.version, "packet": plain(replace(written, code=""))}
         )

@@ -357,6 +357,8 @@ class Packet:
     recommendation: Mapping[str, str]
     version: int = 1
     """Counts up when the packet is renewed while the caller waits."""
+    declined: bool = False
+    """The caller declined the record: the nurse who claims it reads their words, no other system is given them."""
 
 
 class NurseDesk(Protocol):

@@ -69,6 +69,14 @@ def test_only_the_setting_lets_words_out() -> None:
     assert body["category"] == "chest" and body["situation"] == {"caller's words": '"my chest"'}
 
 
+def test_the_words_of_a_caller_who_declined_the_record_are_let_out_by_no_setting() -> None:
+    with receiving() as receiver:
+        webhook(receiver.url, words=True).deliver(replace(PACKET, declined=True), wall_ns=NOW_NS)
+    body = json.loads(receiver.requests[0][2])
+    assert body["level"] == "nurse_now" and {"category", "reason", "situation"}.isdisjoint(body)
+    assert "chest" not in str(receiver.requests)
+
+
 def test_after_a_500_it_is_offered_again_under_the_same_key_with_a_new_time() -> None:
     times = iter(range(NOW_NS, NOW_NS + 100 * 10**9, 10**9))
     with receiving(500, 503) as receiver:

@@ -9,7 +9,8 @@
     {"call": ..., "code": ..., "event": "packet", "level": ..., "made_ns": ..., "rank": ..., "v": 1, "version": ...}
 
 The code opens the packet when a nurse claims it; nothing else here is about the caller's health, unless the setting
-`nurse_webhook_words` says that the other system may have it (`category`, `reason` and the four parts are then added).
+`nurse_webhook_words` says that the other system may have it (`category`, `reason` and the four parts are then added; not
+of a caller who declined the record).
 The receiver compares signatures in constant time, refuses a timestamp more than `REPLAY_WINDOW_S` from its clock, and
 takes a key that it knows for delivered. A 2xx is a delivery. Redirects are not followed, proxies are not asked: the
 address in the settings gets the code, and nobody else.
@@ -111,7 +112,7 @@ class Webhook:
             "v": 1,
             "version": packet.version,
         }
-        if self._words:
+        if self._words and not packet.declined:
             parts = ("situation", "background", "assessment", "recommendation")
             told |= {"category": packet.category, "reason": packet.reason}
             told |= {part: dict(getattr(packet, part)) for part in parts}
