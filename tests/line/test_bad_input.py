@@ -33,6 +33,12 @@ FLOOD_GAP_S = 0.6
 """The same while fifty callers at once are given rooms on two cores."""
 MESSAGES, SEED = 200, 20261121
 FLOOD, FLOOD_S = 200, 2.0
+TORRENT, TORRENT_S = 2500, 8.0
+"""More than the bench remembers."""
+HANGS_UP_S = 8.0
+"""From the end of the talk to the sealed record, at most; unheard, the BYE is repeated for half a minute."""
+FORGOTTEN_S = 45.0
+"""After this the bench has forgotten them."""
 TALK_S = 9.0
 NO_PANIC = re.compile(r"Traceback|could not be dealt with|could not be answered|not taken")
 
@@ -320,6 +326,26 @@ async def test_a_flood_of_invites_takes_nothing_from_a_call_in_progress(line: Wh
                 flooder.send(flooder.of("CANCEL", n, uri=f"sip:{line.settings.line_number}@{LINE}:{line.port}"))
     assert refused > FLOOD // 2, "more than the line carries are told so at once"
     assert not NO_PANIC.search(line.log("sip-bench"))
+    await alive(line)
+    async with call_in_progress(line, tmp_path / "after", 3.0):
+        pass
+
+
+async def test_a_torrent_of_invites_keeps_no_call_from_hanging_up(line: WholeLine, tmp_path: Path) -> None:
+    """2,500 calls in 8 s: the bench remembers 2,000 of them and drops the rest, but hears the BYE of the call in progress."""
+    async with call_in_progress(line, tmp_path, 12.0, longest_gap_s=FLOOD_GAP_S):
+        began_s = line.since()
+        with Sender(line) as flooder:
+            for n in range(TORRENT):
+                flooder.send(flooder.invite(line.settings.line_number, n))
+                await asyncio.sleep(TORRENT_S / TORRENT)
+            answered = flooder.read()
+            assert len(answered) > TORRENT // 2, "they were heard"
+            with Sender(line) as asker:
+                assert not await asker.status(asker.of("OPTIONS", 1), 1.0), "strangers are not answered any more"
+    assert line.since() - began_s < 12.0 + HANGS_UP_S, "the BYE was heard when it came"
+    assert not NO_PANIC.search(line.log("sip-bench"))
+    await asyncio.sleep(FORGOTTEN_S - TALK_S)
     await alive(line)
     async with call_in_progress(line, tmp_path / "after", 3.0):
         pass

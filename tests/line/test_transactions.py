@@ -28,6 +28,7 @@ class Wire:
         self.timeouts: list[float] = []
         self.layer.on_request = self.requests.append
         self.layer.on_ack = self.acks.append
+        self.layer.is_living = lambda request: request.to.tag == "us"
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
 
@@ -202,6 +203,36 @@ def test_phones_from_before_the_magic_cookie_are_told_apart() -> None:
         for cseq in (1, 1, 2):
             wire.receive(request("BYE", branch="1", cseq=cseq))
         assert len(wire.requests) == 2
+
+    live(story)
+
+
+@pytest.mark.parametrize("method", ["BYE", "NOTIFY", "INVITE", "INFO"])
+def test_a_flood_keeps_no_living_call_from_being_heard(method: str) -> None:
+    """Whoever is in a call has our tag in To; calls that only ring may be cancelled."""
+
+    async def story(wire: Wire) -> None:
+        for n in range(MOST_OPEN + 500):
+            wire.receive(request("INVITE", branch=f"z9hG4bK{n}"))
+        assert len(wire.requests) == MOST_OPEN
+        wire.receive(request(method, branch="z9hG4bKliving", to_tag="us"))
+        assert wire.requests[-1].request.method == method and len(wire.requests) == MOST_OPEN + 1
+        wire.receive(request("CANCEL", branch="z9hG4bK7"))
+        assert wire.requests[-1].request.method == "CANCEL"
+        wire.receive(request("OPTIONS", branch="z9hG4bKstranger"))
+        assert len(wire.requests) == MOST_OPEN + 2
+
+    live(story)
+
+
+def test_a_flood_that_feigns_to_be_in_calls_is_bounded_too() -> None:
+    async def story(wire: Wire) -> None:
+        for n in range(MOST_OPEN + 50):
+            wire.receive(request("BYE", branch=f"z9hG4bK{n}", to_tag=f"feigned{n}"))
+            wire.receive(request("CANCEL", branch=f"z9hG4bKnothing{n}"))
+        assert len(wire.requests) == MOST_OPEN
+        wire.receive(request("BYE", branch="z9hG4bKliving", to_tag="us"))
+        assert len(wire.requests) == MOST_OPEN + 1
 
     live(story)
 

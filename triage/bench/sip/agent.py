@@ -104,6 +104,7 @@ class Agent(asyncio.DatagramProtocol):
         self._transactions = Transactions(self._send, self._host, self._port)
         self._transactions.on_request = self._requested
         self._transactions.on_ack = self._acknowledged
+        self._transactions.is_living = self._is_living
         self._media.start()
         self._around = Surroundings(
             host=self._host,
@@ -279,6 +280,10 @@ class Agent(asyncio.DatagramProtocol):
             return 503
         kind = request.first("content-type").partition(";")[0].strip().lower()
         return 415 if request.body and kind != "application/sdp" else 0
+
+    def _is_living(self, request: SipRequest) -> bool:
+        call = self._calls.get((request.call_id, request.to.tag))
+        return call is not None and call.dialog.holds(request)
 
     def _acknowledged(self, ack: SipRequest) -> None:
         call = self._calls.get((ack.call_id, ack.to.tag))

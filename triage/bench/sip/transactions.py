@@ -17,7 +17,8 @@ T2_S = 4.0
 TIMEOUT_S = 64 * T1_S
 """After this a request counts as unanswered, and an answer as never acknowledged: 32 s."""
 MOST_OPEN = 2000
-"""Transactions of others that are remembered; in a flood further requests are dropped."""
+"""Transactions of others that are remembered; in a flood further requests are dropped, unless they are about a call
+that lives, or give up one that rings."""
 COOKIE = "z9hG4bK"
 
 Address = tuple[str, int]
@@ -184,6 +185,8 @@ class Transactions:
         """Gets each new request, ACK to a 2xx excepted."""
         self.on_ack: Callable[[SipRequest], None] = lambda _: None
         """Gets each ACK that belongs to no refusal."""
+        self.is_living: Callable[[SipRequest], bool] = lambda _: False
+        """Says whether a request belongs to a call that lives; asked in a flood."""
         self._here = f"{host}:{port}"
         self._server: dict[tuple[str, ...], ServerTransaction] = {}
         self._client: dict[tuple[str, str], ClientTransaction] = {}
@@ -209,10 +212,15 @@ class Transactions:
                 self.on_ack(message)
         elif server is not None:
             server.again()
-        elif len(self._server) < MOST_OPEN:
+        elif len(self._server) < MOST_OPEN or self._is_due(message):
             server = ServerTransaction(self, message, source)
             self._server[_key(message, message.method)] = server
             self.on_request(server)
+
+    def _is_due(self, request: SipRequest) -> bool:
+        if request.method == "CANCEL":
+            return self.invite_of(request) is not None
+        return bool(request.to.tag) and self.is_living(request)
 
     def invite_of(self, cancel: SipRequest) -> ServerTransaction | None:
         """Return the INVITE that a CANCEL means."""
