@@ -13,7 +13,7 @@ from triage.up.supervisor import Health, Program, State, Supervisor
 
 NOW = 1000.0
 AUDIO = "127.0.0.1:5070/udp, audio 10000-10199/udp"
-FOLDER = "/home/operator/.local/share/triage"
+FOLDER = "/srv/operator/of-this-line/share/triage"
 HEALTH = (
     Health("redis", "127.0.0.1:6390", State.UP, 4201, 0, NOW - 723.4),
     Health("livekit-server", "127.0.0.1:7880", State.UNWELL, 4202, 2, NOW - 12.0),
