@@ -13,6 +13,12 @@ from triage.errors import Unavailable
 
 
 @pytest.fixture
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
 def triage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terminal:
     monkeypatch.chdir(tmp_path)
     return terminal(monkeypatch, capsys)
@@ -98,6 +104,26 @@ def test_the_command_is_known_where_the_unexpected_ends(triage: Terminal, monkey
     monkeypatch.setattr("triage.privacy.install", lambda *_: None)
     code, _, err = triage("keeper")
     assert code == 1 and "details are in" not in err and "ZeroDivisionError at tests.test_cli:" in err
+
+
+@pytest.mark.parametrize("command", ["keeper", "doctor"])
+def test_programs_name_the_settings_file_that_they_took(
+    command: str, triage: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """One that lies in the current folder is taken unasked: a program says so, and hands its whole path on."""
+    monkeypatch.setattr("triage.keeping.keep", lambda _: 0)
+    monkeypatch.setattr("triage.privacy.install", lambda *_: None)
+    assert "settings" not in triage(command, "--data", str(tmp_path / "data"))[2]
+    (tmp_path / "triage.toml").write_text('region = "us"\n', encoding="utf-8")
+    _, _, err = triage(command, "--data", str(tmp_path / "data"))
+    assert err == (f"triage: settings of {tmp_path / 'triage.toml'}\n" if command == "keeper" else "")
+
+
+def test_a_settings_file_is_handed_on_by_its_whole_path(nowhere: Path) -> None:
+    (nowhere / "triage.toml").write_text("")
+    common = cli.Common(command="worker")
+    common.settings()
+    assert common.config == nowhere / "triage.toml"
 
 
 def test_without_a_command_there_is_help(triage: Terminal) -> None:

@@ -47,6 +47,9 @@ app.command()(keeper)
 CARRY_CALLS = frozenset({"worker", "keeper", "sip-bench"})
 """Commands whose unexpected ends leave no file behind: their log has the line."""
 
+PROGRAMS = CARRY_CALLS | {"up"}
+"""Commands that say at their start which settings file they took: one in the current folder is taken unasked."""
+
 
 @dataclass
 class Common:
@@ -61,14 +64,20 @@ class Common:
     def settings(self, data: Path | None = None, *, as_demo: bool = False) -> "Settings":
         """Read the settings; `as_demo`: without what another profile demands of them.
 
+        A program of the line says which file they are of, and `config` is its whole path from then on.
+
         Raises:
             SettingError: one of them is wrong.
         """
-        from triage.config import load
+        from triage.config import load, settings_file
 
-        if not as_demo:
-            return load(self.config, data=data or self.data)
-        return load(self.config, data=data or self.data, env={**os.environ, "TRIAGE_PROFILE": "demo"})
+        if as_demo:
+            return load(self.config, data=data or self.data, env={**os.environ, "TRIAGE_PROFILE": "demo"})
+        read = load(self.config, data=data or self.data)
+        if self.command in PROGRAMS and (file := settings_file(self.config, os.environ)) is not None:
+            self.config = file.absolute()
+            print(f"triage: settings of {self.config}", file=sys.stderr)
+        return read
 
 
 DataFolder = Annotated[

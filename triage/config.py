@@ -334,6 +334,13 @@ def load(path: Path | None = None, *, data: Path | None = None, env: Mapping[str
         raise SettingError(_one_line(error, source)) from error
 
 
+def settings_file(path: Path | None, env: Mapping[str, str]) -> Path | None:
+    """The file that `load` reads: the one named, else `TRIAGE_CONFIG`, else `triage.toml` here; None where there is none."""
+    if path is not None or env.get("TRIAGE_CONFIG"):
+        return path or Path(env["TRIAGE_CONFIG"])
+    return Path("triage.toml") if Path("triage.toml").is_file() else None
+
+
 def documented() -> list[tuple[str, str, str]]:
     """(name, default, meaning) of every setting, in order. The table in README is made from this."""
     rows = []
@@ -352,10 +359,9 @@ def documented() -> list[tuple[str, str, str]]:
 
 
 def _from_file(path: Path | None, env: Mapping[str, str]) -> dict[str, Any]:
-    named = path or (Path(env["TRIAGE_CONFIG"]) if env.get("TRIAGE_CONFIG") else None)
-    if named is None and not Path("triage.toml").is_file():
+    file = settings_file(path, env)
+    if file is None:
         return {}
-    file = named or Path("triage.toml")
     try:
         read = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:

@@ -178,9 +178,9 @@ def worker_program(settings: Settings, line: Line, env: Mapping[str, str], confi
 
 
 def ours(command: str, settings: Settings, config: Path | None) -> tuple[str, ...]:
-    """A command of ours as a program of its own, with the same settings."""
+    """A command of ours as a program of its own, with the same settings; `-P`: nothing of the current folder is run."""
     options = ("--config", str(config)) if config else ()
-    return (sys.executable, "-m", "triage", *options, "--data", str(settings.data_dir), command)
+    return (sys.executable, "-P", "-m", "triage", *options, "--data", str(settings.data_dir), command)
 
 
 def own_environment(env: Mapping[str, str]) -> dict[str, str]:

@@ -60,7 +60,7 @@ async def serve() -> None:
 async def measure(calls: int, seconds: float, setups: float, codecs: Sequence[str]) -> dict[str, float]:
     """Return what the line measured over so many calls, after they had all been set up."""
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", MODULE, "--serve",
+        sys.executable, "-P", "-m", MODULE, "--serve",
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert child.stdin is not None and child.stdout is not None
