@@ -214,3 +214,13 @@ def test_danger_said_while_a_nurse_is_awaited_is_heard() -> None:
     assert call.reasons == ["pressed_zero", "urgent"]
     assert [packet.rank for packet in call.packets] == [0, 500]
     assert call.steps[-1].after.handoff.urgent
+
+
+@pytest.mark.parametrize(("line", "within_s"), [(CHEST, 10.1), ("not_breathing", 0.1)])
+def test_danger_after_the_number_was_said_has_a_deadline_of_its_own(line: str, within_s: float) -> None:
+    """P2: key 0, and nobody for ten seconds; what is said then is urgent, or an emergency, and the number is not over for it."""
+    script = [Utterance(cue=Cue.AT, delay_s=1.0, keys="0"), says(line, Cue.AT, 12.0)]
+    call = Call(script=script, phones=SILENT).ring(hang_up_after(40))
+    at, said = call.urgent_at, call.starts("emergency_number", whole=False)
+    assert said[0] < at, "it had been said"
+    assert any(0 <= start - at <= within_s * RATE for start in said)
