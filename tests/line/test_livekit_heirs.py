@@ -106,6 +106,19 @@ async def test_a_nurse_whose_caller_hangs_up_is_let_go() -> None:
 
 
 @in_virtual_time
+async def test_an_heir_whose_own_room_is_lost_leaves_them_to_each_other() -> None:
+    async with bridged() as (call, heir, opening):
+        await asyncio.sleep(10)
+        call.room.emit("disconnected", TIMED_OUT)
+        with pytest.raises(Unavailable, match="our own room"):
+            await opening
+        await heir.close()
+        await asyncio.sleep(5)
+        assert CALLER in call.world.hears(NURSE) and NURSE in call.world.hears(CALLER)
+        assert call.world.requests("remove") == call.world.requests("end_call") == []
+
+
+@in_virtual_time
 async def test_a_caller_who_is_cut_off_and_comes_back_is_joined_to_the_nurse_again() -> None:
     async with bridged() as (call, _, opening):
         await asyncio.sleep(10)

@@ -5,7 +5,8 @@ livekit-server's API. What the server tells is not always what happened; this is
 
 - The caller has hung up when their participant leaves or its `sip.callStatus` says so, whichever comes first. A
   participant that was cut off rather than left may come back within `RETURN_S`: a server that restarts loses nobody
-  whose leg still stands. When our own room is lost for good the leg is over for us.
+  whose leg still stands. When our own room is lost for good the leg is over for us; a nurse who talks to the caller
+  goes on doing so.
 - A REFER has succeeded when the API says so *and* the caller's leg is still there `PROOF_S` later: the SIP service keeps
   it for a second, while a caller who hangs up in mid-transfer is reported as a success too. What cannot be told apart is
   told as unknown (TIMED_OUT), never as answered.
@@ -25,7 +26,7 @@ from fsm.states import RungKind
 from triage.clock import Clock
 from triage.errors import TimedOut, TriageError, Unavailable
 from triage.lines.livekit.headers import PACKET_HEADER
-from triage.lines.livekit.nurse_leg import Around, NurseLeg, Stage
+from triage.lines.livekit.nurse_leg import Around, NurseLeg, Presence
 from triage.lines.livekit.outcomes import GONE, NOT_FOUND, outcome_of
 from triage.lines.livekit.rooms import ACTIVE, BRIDGED, HANGUP, LEFT, NURSE, SIP, STATUS
 from triage.lines.livekit.signalling import LEEWAY_S, Fault, Signalling, SignallingError
@@ -105,12 +106,13 @@ class LiveKitLine:
         self._attempts: set[int] = set()
         self._referring = False
         self._legs: dict[int, NurseLeg] = {}
-        self._around = Around(room, self._studio, signalling, self._tasks, clock, self._report, self._permit)
+        self._presence = Presence()
+        self._around = Around(
+            room, self._studio, signalling, self._tasks, clock, self._report, self._permit, self._presence
+        )
         self._closed = False
         self._standing_by = False
         """A nurse has the caller, whom somebody before us joined; we hear and say nothing."""
-        self._cut_off = False
-        """Our own room is being entered anew."""
         self.ours = True
         """The caller's leg is with us: nobody has hung up, nobody has taken it."""
         self._handlers = {name: self._guarded(name, getattr(self, f"_on_{name}")) for name in EVENTS}
@@ -169,6 +171,8 @@ class LiveKitLine:
         finally:
             for waiting in gone:
                 waiting.cancel()
+        if self._presence.lost:
+            raise Unavailable("line", "our own room was lost while a nurse had the caller")
         if not self.ours:
             leg.release()
             raise Unavailable("line", "a nurse had the caller to the end")
@@ -287,7 +291,7 @@ class LiveKitLine:
         parting = [leg.parting for leg in self._legs.values() if leg.parting is not None]
         if parting:
             await asyncio.wait(parting, timeout=LAST_WORD_S)
-        bridged = any(leg.stage is Stage.BRIDGED for leg in self._legs.values())
+        bridged = any(leg.talks for leg in self._legs.values())
         work = [leg.leave() for leg in self._legs.values()] + ([] if bridged or keep_caller else [self.hang_up()])
         for gone in await asyncio.gather(*work, return_exceptions=True):
             if isinstance(gone, Exception):
@@ -385,7 +389,7 @@ class LiveKitLine:
 
     def _on_participant_disconnected(self, participant: Any) -> None:
         if (leg := self._leg_of(participant)) is not None:
-            leg.went(participant.disconnect_reason, alone=not self._cut_off)
+            leg.went(participant.disconnect_reason)
         if participant.identity != self._caller:
             return
         if participant.disconnect_reason in LEFT:
@@ -396,12 +400,12 @@ class LiveKitLine:
 
     def _wait_for_caller(self) -> None:
         self._return = asyncio.get_running_loop().call_later(
-            ALL_RETURN_S if self._cut_off else RETURN_S, self._stayed_away
+            ALL_RETURN_S if self._presence.cut_off else RETURN_S, self._stayed_away
         )
 
     def _stayed_away(self) -> None:
         self._return = None
-        if self._cut_off:  # as long as we are away ourselves nobody knows who is there
+        if self._presence.cut_off:  # as long as we are away ourselves nobody knows who is there
             self._wait_for_caller()
         else:
             self._leg_ended("own clock")
@@ -450,16 +454,28 @@ class LiveKitLine:
         self._permit()
 
     def _on_reconnecting(self) -> None:
-        self._cut_off = True
+        self._presence.cut_off = True
+        for leg in self._legs.values():
+            leg.cut_off()
+        if self._return is not None:
+            self._return.cancel()
+            self._wait_for_caller()
 
     def _on_reconnected(self) -> None:
-        self._cut_off = False
+        self._presence.cut_off = False
         self._permit()
         self._stir()
+        caller = self._room.remote_participants.get(self._caller)
+        if caller is not None and not self._standing_by:  # a new server may know of no wish of ours
+            for publication in tuple(caller.track_publications.values()):
+                publication.set_subscribed(True)
 
     def _on_disconnected(self, *_: Any) -> None:
         if self.ours and not self._closed:
             log.error("our own room is lost; the call is over for us")
+        self._presence.cut_off, self._presence.lost = False, True
+        for leg in self._legs.values():
+            leg.left_alone()
         self._leg_ended("own clock")
 
     async def _listen(self, track: Any) -> None:

@@ -61,7 +61,18 @@ class Stage(Enum):
     HELD = auto()
     BRIDGED = auto()
     RELEASED = auto()  # off, and being told so
+    ALONE = auto()  # with the caller, in a room that we have lost
     OVER = auto()
+
+
+@dataclass
+class Presence:
+    """Whether we ourselves are in the room; who is away knows nothing of the others."""
+
+    cut_off: bool = False
+    """We are entering it anew."""
+    lost: bool = False
+    """For good."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +88,7 @@ class Around:
     report: Callable[[LineSignal], None]
     permit: Callable[[], None]
     """Renew who may hear which track of ours."""
+    presence: Presence
 
 
 class NurseLeg:
@@ -130,7 +142,12 @@ class NurseLeg:
     @property
     def settled(self) -> bool:
         """Nothing more comes of it."""
-        return self.stage in (Stage.RELEASED, Stage.OVER)
+        return self.stage in (Stage.RELEASED, Stage.ALONE, Stage.OVER)
+
+    @property
+    def talks(self) -> bool:
+        """She and the caller are left to each other."""
+        return self.stage in (Stage.BRIDGED, Stage.ALONE)
 
     @property
     def tracks(self) -> tuple[str, ...]:
@@ -168,12 +185,18 @@ class NurseLeg:
 
     async def leave(self) -> None:
         """The line closes: a leg that talks to the caller stays as it is, any other one goes now."""
-        if self.stage is not Stage.BRIDGED:
+        if not self.talks:
             over = self.stage is Stage.OVER and not self._dialling
             self.stage = Stage.OVER
             if not over:
                 await self._remove()
         self._stop_timers()
+
+    def left_alone(self) -> None:
+        """Our own room is lost: who talks to the caller goes on without us. Whoever does not yet can still be released."""
+        self._stop_timers()
+        if self.stage is Stage.BRIDGED and self._joined:
+            self.stage = Stage.ALONE
 
     def silence(self) -> "asyncio.Task[None] | None":
         """Say nothing more; returns the task that must end by itself."""
@@ -194,7 +217,7 @@ class NurseLeg:
             self._return.cancel()
             self._return = None
         if self.settled:
-            self._around.tasks.start(self._remove(), "late nurse")
+            self._put_out()
             return
         if self.stage is Stage.RINGING:
             self._around.tasks.start(self._deafen(), "hold")
@@ -213,15 +236,31 @@ class NurseLeg:
             self._rang = True
             self._report(SignalKind.RINGING)
 
-    def went(self, reason: int | None, *, alone: bool) -> None:
-        """Its participant has left the room, or was cut off; `alone` says that we are still there."""
+    def went(self, reason: int | None) -> None:
+        """Its participant has left the room, or was cut off."""
         if not self.answered:
             return
         if reason in LEFT:
             self._lost()
         elif self._return is None:
-            patience_s = RETURN_S if alone else ALL_RETURN_S
-            self._return = asyncio.get_running_loop().call_later(patience_s, self._lost)
+            self._wait_for_it()
+
+    def cut_off(self) -> None:
+        """We were: the SDK tells first that everybody is gone, then that it is we who are."""
+        if self._return is not None:
+            self._return.cancel()
+            self._wait_for_it()
+
+    def _wait_for_it(self) -> None:
+        patience_s = ALL_RETURN_S if self._around.presence.cut_off else RETURN_S
+        self._return = asyncio.get_running_loop().call_later(patience_s, self._stayed_away)
+
+    def _stayed_away(self) -> None:
+        self._return = None
+        if self._around.presence.cut_off:
+            self._wait_for_it()
+        else:
+            self._lost()
 
     def pressed(self, key: str) -> None:
         """A key of its telephone."""
@@ -264,16 +303,13 @@ class NurseLeg:
                 self._end(outcome_of(error, self.attempt, self._target))
         else:
             self._dialling = False
-            if self.settled:
-                await self._remove()
-            else:
-                self._picked_up()
+            self._picked_up()
         finally:
             self._dialling = False
 
     def _picked_up(self) -> None:
         if self.settled:
-            self._around.tasks.start(self._remove(), "late nurse")
+            self._put_out()
         elif self.stage is Stage.RINGING:
             self.stage = Stage.HELD
             self._stop_timers()
@@ -360,7 +396,7 @@ class NurseLeg:
     def _not_joined(self) -> None:
         if self._joined or self.stage is not Stage.BRIDGED:
             return
-        if not any(self._callers()):  # nobody can be joined to a caller who may still come back
+        if self._around.presence.cut_off or not any(self._callers()):  # who is away may still come back
             self._join_in_time()
             return
         log.error("nurse target %s: she accepted, but livekit-server does not join her to the caller", self._target)
@@ -455,6 +491,11 @@ class NurseLeg:
                 await asyncio.sleep(self._voice.queued() / RATE + TAIL_S)
         await self._remove()
         self.stage = Stage.OVER
+
+    def _put_out(self) -> None:
+        """It came, or was answered, when nobody wanted it any more."""
+        if not self.talks:
+            self._around.tasks.start(self._remove(), "late nurse")
 
     async def _remove(self) -> None:
         """Put it out of the room; the SIP service hangs up, or stops ringing."""
