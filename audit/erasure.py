@@ -43,11 +43,13 @@ def erase_call(store: SqliteStore, spool: Path, call: str, *, at_ns: int, who: s
                 "UPDATE job SET done_ns = ?, leased_until_ns = NULL WHERE call = ? AND done_ns IS NULL", (at_ns, call)
             )
         _empty_log(connection, store.path)
-        if _left(store.path, wraps):
+        if not wraps or _left(
+            store.path, wraps
+        ):  # none: said again, and what was destroyed before cannot be looked for
             connection.execute("VACUUM")
             _empty_log(connection, store.path)
         if _left(store.path, wraps):
-            raise StoreFailed(f"{store.path} still has a destroyed key in a page that cannot be freed: restore a copy")
+            raise StoreFailed(f"{store.path} still has a destroyed key among its bytes: erase the call once more")
     return len(wraps)
 
 

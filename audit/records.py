@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+from uuid import UUID
 
 from audit.errors import NotCanonical, SealBroken
 
@@ -92,6 +93,14 @@ class Closing:
     """Head of every segment, hex, in order; the last is the closing record's own `prev`."""
     counts: tuple[int, ...]
     """Records of every segment; the last counts the closing record too."""
+
+
+def is_call_id(text: str) -> bool:
+    """Whether this is an id as ours are: a UUID in canonical text. What names a file or a folder must be one."""
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)

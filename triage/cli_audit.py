@@ -56,13 +56,12 @@ def list_calls(context: typer.Context, data: DataFolder = None) -> None:
         for name in ("no.", "call", "hour (UTC)", "records", "seg.", "chain"):
             table.add_column(name, no_wrap=True, justify="left" if name in ("call", "chain") else "right")
         for call in reader.calls():
-            began = datetime.fromtimestamp(call.bucket * 3600, UTC)
             state = "erased" if call.erased else "closed" if call.closed else "open"
             number = "provisional" if call.number is None else str(call.number)
             table.add_row(
                 number,
                 Text(printable(call.call)),
-                f"{began:%Y-%m-%d %H}h",
+                _hour(call.bucket),
                 str(call.records),
                 str(call.segments),
                 state,
@@ -175,10 +174,13 @@ def export(
 ) -> None:
     """Write one call's sealed records to a file that can be proven offline. Recorded like a reading."""
     from audit.export import export_call, verify_file
+    from audit.records import is_call_id
 
     with opened(context, data) as (folder, store):
         reader = _reader(folder, store, purpose=purpose)
         name = reader.find(call)
+        if to is None and not is_call_id(name):
+            raise UsageError(f"call {printable(name)}: no id of ours, and no name for a file; name one with --to")
         path = to or Path(f"{name}.jsonl")
         count = export_call(reader, name, path, at_ns=wall_now_ns(), who=login(), purpose=purpose)
         verify_file(path)
@@ -363,7 +365,7 @@ class _Edit:
         self.call, self.segment, self.sequence, self.offset = call, segment, sequence, offset
 
     def __str__(self) -> str:
-        return f"call {self.call}, segment {self.segment}, record {self.sequence}, byte {self.offset}"
+        return f"call {printable(self.call)}, segment {self.segment}, record {self.sequence}, byte {self.offset}"
 
 
 def _edit_one_byte(connection: sqlite3.Connection, chance: random.Random) -> _Edit:
@@ -390,6 +392,13 @@ def _edit_one_byte(connection: sqlite3.Connection, chance: random.Random) -> _Ed
     )
     connection.commit()
     return _Edit(call, segment, sequence, offset)
+
+
+def _hour(bucket: int) -> str:
+    try:
+        return f"{datetime.fromtimestamp(bucket * 3600, UTC):%Y-%m-%d %H}h"
+    except (TypeError, ValueError, OverflowError, OSError):  # an altered index holds anything
+        return "?"
 
 
 def _utc(at_ns: int) -> str:

@@ -6,7 +6,6 @@ export, a packet offered to the operator's own system, a backup) is theirs to er
 
 import shutil
 import sqlite3
-import uuid
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from audit.folder import AuditFolder
 from audit.outbox import Outbox
 from audit.printable import printable
 from audit.reader import Reader
+from audit.records import is_call_id
 from audit.store import SqliteStore
 from triage.errors import StorageError, UsageError
 from triage.handoff.shelf import Shelf
@@ -60,7 +60,7 @@ def erase(
 
 def _refuse_unless_over(store: SqliteStore, call: str, at_ns: int) -> None:
     listed = next((listed for listed in Reader(store).calls() if listed.call == call), None)
-    if listed is None or not _is_id(call):  # it becomes part of a path
+    if listed is None or not is_call_id(call):  # it becomes part of a path
         raise UsageError(f"{printable(call)} is no whole id of a call in this record: triage audit list shows them")
     if not listed.closed and at_ns // HOUR_NS - listed.bucket < LIVES_H:
         raise UsageError(
@@ -68,13 +68,6 @@ def _refuse_unless_over(store: SqliteStore, call: str, at_ns: int) -> None:
         )
     if waiting := [task.id for task in Outbox(store).callbacks() if task.call == call]:
         raise UsageError(f"call-back {waiting[0]} is open: ring the caller and strike it off (triage nurse) first")
-
-
-def _is_id(call: str) -> bool:
-    try:
-        return str(uuid.UUID(call)) == call
-    except ValueError:
-        return False
 
 
 def _forget_bookings(folder: AuditFolder, call: str) -> int:

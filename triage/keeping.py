@@ -20,6 +20,7 @@ from pathlib import Path
 
 from audit.errors import AuditError
 from audit.folder import AuditFolder
+from audit.printable import printable
 from audit.spool import join_spool
 from audit.store import SqliteStore, explained
 from audit.writer import AuditWriter
@@ -119,7 +120,7 @@ class _Service:
         for call, kind in keeper.troubles.items():
             if self._told.get(call) != kind:
                 self._told[call] = kind
-                log.error("call %s: no summary yet (%s); it is tried again", call, kind)
+                log.error("call %s: no summary yet (%s); it is tried again", printable(call), kind)
         return len(done)
 
     def _join(self) -> None:

@@ -165,12 +165,15 @@ def test_what_somebody_put_into_the_store_orders_no_terminal_about(triage: Run, 
     """An escape sequence in a call's id could rewrite the verdict on the screen."""
     with closing(sqlite3.connect(data / "audit.db", isolation_level=None)) as connection:
         connection.execute("INSERT INTO chain (call, bucket, writer, closed) VALUES (?, 1, 'w', 0)", (HOSTILE,))
+        connection.execute("INSERT INTO chain (call, bucket, writer, closed) VALUES ('../x', 'soon', 'w', 0)")
         connection.execute("UPDATE record SET call = ? WHERE call = ?", (HOSTILE, CALLS[1]))
     for command in (("list",), ("verify", "--all"), ("verify", HOSTILE), ("show", HOSTILE), ("verify", "\x1b[2J")):
         _, said = triage(*command, "--data", data)
         assert said and not set(said) & set("\x1b\x9b\u202e"), command
     _, said = triage("list", "--data", data)
     assert "[bold]call" in said, "text, no markup"
+    code, said = triage("export", "../x", "--data", data)
+    assert code == 2 and "--to" in said and not (tmp_path.parent / "x.jsonl").exists()
     with pytest.raises(RecordMissing) as found:
         raise RecordMissing("gone", call=HOSTILE)
     assert "\x1b" not in str(found.value) + found.value.place

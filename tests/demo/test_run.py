@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 import soundfile
 
+from audit.access import AccessLog
 from audit.folder import AuditFolder
 from audit.store import SqliteStore
+from triage.cli_audit import login
 from triage.config import Settings, load
-from triage.demo import again, cast, run
+from triage.demo import cast, run
 from triage.demo import scenario as sc
 from triage.demo.again import hear_again, step_again
 from triage.demo.run import DemoOrder, run_demo
@@ -147,6 +149,18 @@ def test_a_recording_that_cannot_be_written_costs_the_recording_alone(
     assert "chain closed" in out and (only_call(settings) / "summary.md").exists()
 
 
+def test_a_replay_is_a_reading_by_the_login_whatever_the_environment_says(
+    demo: Callable[..., Ran], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demo("asks_person")
+    for name in ("LOGNAME", "USER", "USERNAME"):
+        monkeypatch.setenv(name, "mallory")
+    assert step_again(only_call(settings).name, settings, wait=False) == 0
+    with closing(SqliteStore(settings.data_dir / "audit.db")) as store:
+        (reading,) = [reading for reading in AccessLog(store).readings() if reading.what == "replay"]
+    assert reading.who == login() and "mallory" not in reading.who
+
+
 def test_a_summary_lies_in_the_clear_in_the_demo_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bench = Settings(data_dir=tmp_path, profile="bench", stt="scripted", keep_audio=False)
     assert run_demo(DemoOrder(scenario="asks_person", fast=True), bench) == 0
@@ -240,7 +254,3 @@ def test_ctrl_c_seals_the_record_and_names_the_files(tmp_path: Path) -> None:
     assert call.returncode == 130, err
     assert "hung_up" in rest and "verified" in rest and "call.wav" in rest
     assert "Traceback" not in err
-
-
-def test_the_reader_of_a_replay_is_named() -> None:
-    assert again._who()

@@ -1,7 +1,6 @@
 """`triage replay`: a recorded call decision by decision, each made again by today's machine; or its sound."""
 
 import asyncio
-import getpass
 import sys
 from contextlib import closing
 
@@ -9,9 +8,11 @@ from rich.console import Console
 from rich.text import Text
 
 from audit.folder import AuditFolder
+from audit.printable import printable
 from audit.reader import OpenedRecord, Reader
 from audit.records import Stage
 from audit.store import SqliteStore
+from triage.cli_audit import login
 from triage.clock import Clock
 from triage.config import Settings
 from triage.errors import UsageError
@@ -32,10 +33,10 @@ def step_again(call: str, settings: Settings, *, wait: bool) -> int:
     console = Console()
     with closing(_opened(settings)) as store:
         folder = AuditFolder(settings.data_dir)
-        reader = Reader(store, folder.keyring().checked(), who=_who(), purpose="replay", spool=folder.spool)
+        reader = Reader(store, folder.keyring().checked(), who=login(), purpose="replay", spool=folder.spool)
         name = reader.find(call)
         records = reader.records(name, at_ns=_now_ns(), what="replay")
-    console.print(f"call {name}: this reading is recorded", style="dim", soft_wrap=True)
+    console.print(Text(f"call {printable(name)}: this reading is recorded"), style="dim", soft_wrap=True)
     decisions = iter(redecide(record.content.payload for record in records if record.content.stage is Stage.STEP))
     began = records[0].content.monotonic_ns if records else 0
     total = differing = 0
@@ -49,7 +50,7 @@ def step_again(call: str, settings: Settings, *, wait: bool) -> int:
             if wait and sys.stdin.isatty():
                 sys.stdin.readline()
         elif record.content.stage in SHOWN:
-            console.print(Text(at + _told(record), style="dim"), soft_wrap=True)
+            console.print(Text(printable(at + _told(record)), style="dim"), soft_wrap=True)
     words = f"{total} decisions, all made alike by today's machine"
     if differing:
         words = f"{total} decisions, {differing} of them made differently by today's machine"
@@ -86,10 +87,10 @@ def _decision(at: str, recorded: object, difference: str) -> Text:
     assert isinstance(recorded, dict)
     orders = ", ".join(str(effect.get("type", "?")) for effect in recorded["effects"]) or "nothing to do"
     line = Text(at)
-    line.append(f"{recorded['before']} → {recorded['after']}", style="cyan")
-    line.append(f"  {recorded['event']['type']}: {orders}")
+    line.append(printable(f"{recorded['before']} → {recorded['after']}"), style="cyan")
+    line.append(printable(f"  {recorded['event']['type']}: {orders}"))
     if difference:
-        line.append(f"   DIFFERS: {difference}", style="bold red")
+        line.append(printable(f"   DIFFERS: {difference}"), style="bold red")
     return line
 
 
@@ -97,14 +98,6 @@ def _told(record: OpenedRecord) -> str:
     payload = record.content.payload
     what = payload.get("text") or payload.get("event") or payload.get("level") or payload.get("code") or ""
     return f"{record.content.stage.value}: {what}"
-
-
-def _who() -> str:
-    """The person at the terminal, as the system knows them."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"
 
 
 def _now_ns() -> int:

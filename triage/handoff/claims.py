@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from audit.access import Access, AccessLog
 from audit.outbox import Callback, Outbox
+from audit.printable import printable
 from audit.reader import Reader
 from audit.store import SqliteStore
 from triage.errors import UsageError
@@ -81,7 +82,7 @@ def find(outbox: Outbox, begin: str) -> Callback:
     found = [task for task in tasks if task.id == begin] or [task for task in tasks if task.id.startswith(begin)]
     if len(found) != 1:
         why = "fits several: give more of its id" if found else "is not there: triage nurse callbacks shows them"
-        raise UsageError(f"call-back {begin} {why}")
+        raise UsageError(printable(f"call-back {begin} {why}"))
     return found[0]
 
 
@@ -99,7 +100,7 @@ def rung_back(store: SqliteStore, task: Callback, *, who: str, purpose: str, at_
         outbox.claim_callback(task.id, owner=who)
         if outbox.callback_done(task.id, at_ns=at_ns):
             return
-    raise UsageError(f"call-back {task.id} was done before, by {before[-1] if before else 'somebody'}")
+    raise UsageError(printable(f"call-back {task.id} was done before, by {before[-1] if before else 'somebody'}"))
 
 
 def numbers_of(reader: Reader, call: str, *, at_ns: int) -> Numbers:
