@@ -24,25 +24,25 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-import aiohttp
 import psutil
-from livekit import api
 from livekit.agents import AgentServer, AutoSubscribe, JobContext, JobProcess, JobRequest
 from livekit.agents.ipc.job_executor import JobStatus
 from livekit.agents.worker import WorkerPermissions
 from livekit.protocol import models
 from livekit.rtc._ffi_client import FfiClient
 
+from fsm.alarms import PACKET_UNDELIVERED
 from triage import engines, privacy
 from triage.admission import MB, Admission
 from triage.answering import RESCUE, Place, Ready, carry, desk_of, rooms_of, script_of, tools_of
 from triage.clock import Clock, stopwatch
 from triage.config import Settings
 from triage.doctor import production_obstacles
-from triage.errors import SettingError, TriageError, UsageError
+from triage.errors import SettingError, TriageError
+from triage.handoff.post import Post
 from triage.latencies import SharedWindow
 from triage.lines.livekit.access import Access
-from triage.lines.livekit.callers import Callers
+from triage.lines.livekit.callers import Callers, greeted
 from triage.lines.livekit.headers import caller_number
 from triage.rescues import Rescues
 from triage.rescues import Server as Told
@@ -94,8 +94,10 @@ UNKNOWN_END = 255
 REFILL_AFTER_S = 3.0
 """A process in the place of one that took a call is made after this, or when it is needed, s."""
 CLOSED_WITHIN_S = 2.0
+PACKETS_WITHIN_S = 20.0
+"""So long a process outlives its call for nurses' packets that were not taken yet, s. It counts as a call meanwhile."""
 NOBODY = "unregistered"
-"""What the library calls a server that livekit-server does not know."""
+"""What the library calls us while livekit-server does not know us."""
 TRIES = 1_000_000
 """How often livekit-server is tried again: always. A worker that gives up answers nobody when the server is back."""
 
@@ -114,7 +116,7 @@ def work(settings: Settings, env: dict[str, str]) -> int:
     line = line_files.opened(settings)
     privacy.install(sys.stderr, (line.access.api_secret, line.access.redis_password))
     _checked(settings)
-    asyncio.run(_greeted_by_server(line))
+    asyncio.run(greeted(line))
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOADED))
     _forking()
@@ -135,7 +137,7 @@ def _forking(_: Any = None) -> None:
 
 
 def _checked(settings: Settings) -> None:
-    """Everything a call's process will load, once, so that what is wrong is said now."""
+    """Everything a call's process will load, once: what is wrong is said now."""
     if settings.profile == "production" and (obstacles := production_obstacles(settings)):
         raise SettingError(f"setting profile: production is refused: {obstacles[0]} (all: triage doctor)")
     desk_of(settings)
@@ -144,34 +146,6 @@ def _checked(settings: Settings) -> None:
     loaded.engines.close()
     if loaded.warning:
         log.warning("%s", loaded.warning)
-
-
-async def _greeted_by_server(line: Line) -> None:
-    """Our key is right. A server that is not there is no reason to end: it may come.
-
-    Raises:
-        UsageError: it refuses our key.
-    """
-    client = api.LiveKitAPI(
-        line.api_url,
-        line.access.api_key,
-        line.access.api_secret,
-        timeout=aiohttp.ClientTimeout(total=5.0),
-        failover=False,
-    )
-    try:
-        await client.room.list_rooms(api.ListRoomsRequest(names=["none"]))
-    except api.ServerError as error:
-        if error.status in (401, 403):
-            raise UsageError(
-                f"livekit-server on port {line.ports.server} refuses our key; it was started with other secrets: "
-                "end it and run `triage up`"
-            ) from None
-        log.warning("livekit-server on port %d is not well (%s); going on", line.ports.server, error.code)
-    except (aiohttp.ClientError, TimeoutError):
-        log.warning("livekit-server on port %d does not answer yet; it is tried again and again", line.ports.server)
-    finally:
-        await client.aclose()
 
 
 # --- the worker's own process
@@ -419,7 +393,7 @@ def prewarm(settings: Settings, process: JobProcess) -> None:
 
 def _loaded(settings: Settings) -> Ready:
     loaded = engines.load(settings, writer=f"call-{os.getpid()}", deferred=True)
-    multiprocessing.util.Finalize(None, loaded.engines.writer.close, exitpriority=1)
+    multiprocessing.util.Finalize(None, loaded.engines.close, exitpriority=1)
     return Ready(
         settings=settings,
         engines=loaded.engines,
@@ -451,6 +425,11 @@ async def entry(context: JobContext) -> None:
             loop.call_later(CUT_AFTER_S, task.cancel)
 
     loop.add_signal_handler(HAND_OVER, end)
+
+    async def settle(_: str) -> None:
+        await packets_settled(ready.engines.post)
+
+    context.add_shutdown_callback(settle)
     rescuing = context.job.metadata == RESCUE
     access = Access(
         context.room,
@@ -480,6 +459,12 @@ async def entry(context: JobContext) -> None:
     finally:
         await access.close()
         context.shutdown(reason="call over")
+
+
+async def packets_settled(post: Post | None) -> None:
+    """The call is over and its room is left: nurses' packets that are still under way get their time, s, or somebody is woken."""
+    if post is not None and (lost := await asyncio.to_thread(post.settle, PACKETS_WITHIN_S)):
+        log.error("page %s: %d deliveries of a nurse's packet, after the end of its call", PACKET_UNDELIVERED, lost)
 
 
 def _orphaned() -> bool:

@@ -94,12 +94,42 @@ def test_the_end_waits_for_no_rest_and_tries_what_has_not_been_tried() -> None:
     )
 
 
+def test_who_has_time_waits_until_all_are_taken() -> None:
+    door = Door(Undelivered("http 500"), None)
+    door.delays_s = (0.3,)
+    post, began = Post([door]), time.perf_counter()
+    assert post.settle(0.0) == 0, "nothing is under way"
+    post.offer(PACKET, wall_ns=lambda: 1, report=lambda _: None)
+    assert post.settle(5.0) == 0 and door.taken == [1]
+    assert 0.3 <= time.perf_counter() - began < 2.0
+
+
+def test_waiting_has_an_end_and_says_how_many_were_not_taken() -> None:
+    resting, refused = Door(*[Undelivered("http 500")] * 9, name="a"), Door(Undelivered("404", lasting=True), name="b")
+    resting.delays_s = (60.0,)
+    post = Post([resting, refused])
+    post.offer(PACKET, wall_ns=lambda: 1, report=lambda _: None)
+    assert post.settle(0.2) == 2
+    assert post.close()
+
+
+def test_a_packet_that_a_newer_one_replaced_is_not_waited_for() -> None:
+    door = Door(Undelivered("http 500"), None)
+    door.delays_s = (60.0,)
+    post = Post([door])
+    post.offer(PACKET, wall_ns=lambda: 1, report=lambda _: None)
+    assert door.asked.wait(5)
+    post.offer(replace(PACKET, version=2), wall_ns=lambda: 1, report=lambda _: None)
+    assert post.settle(5.0) == 0 and door.taken == [2]
+    assert post.close()
+
+
 def test_versions_that_come_late_are_superseded_untried() -> None:
     door = Door()
     post = Post([door])
     posted(post, replace(PACKET, version=2))
     assert posted(post, PACKET) == [Delivery("door", 1, "superseded", 0)]
-    assert door.taken == [2]
+    assert door.taken == [2] and post.settle(0.0) == 0
 
 
 def test_a_place_that_hangs_holds_up_neither_the_call_nor_the_other_places_nor_the_end() -> None:

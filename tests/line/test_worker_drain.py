@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from fsm.alarms import PACKET_UNDELIVERED
 from triage import worker
 from triage.admission import Admission
 from triage.answering import HEARD_S, LAST_WORDS
@@ -104,3 +105,28 @@ async def test_who_is_left_is_handed_over_also_where_the_process_just_begins(
     finally:
         with suppress(ProcessLookupError):
             process.kill()
+
+
+class Post:
+    """Packets of which so many are not taken."""
+
+    def __init__(self, lost: int) -> None:
+        self.lost, self.waited = lost, list[float]()
+
+    def settle(self, within_s: float) -> int:
+        self.waited.append(within_s)
+        return self.lost
+
+
+@pytest.mark.parametrize("lost", [0, 2])
+async def test_packets_outlive_their_call_and_wake_somebody_where_they_are_not_taken(
+    caplog: pytest.LogCaptureFixture, lost: int
+) -> None:
+    post = Post(lost)
+    await worker.packets_settled(post)  # type: ignore[arg-type]  # what is asked of it
+    assert post.waited == [worker.PACKETS_WITHIN_S]
+    assert [PACKET_UNDELIVERED in record.getMessage() for record in caplog.records] == [True] * bool(lost)
+
+
+async def test_a_call_without_a_place_for_packets_ends_at_once() -> None:
+    await worker.packets_settled(None)

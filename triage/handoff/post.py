@@ -75,7 +75,11 @@ class Post:
         self.places = tuple(places)
         self._newest: dict[str, int] = {}
         self._lock = threading.Lock()
-        self._lanes = [_Lane(place, self._superseded) for place in self.places]
+        self._news = threading.Condition(self._lock)
+        self._under_way: set[tuple[str, str]] = set()
+        """Place and code of every packet whose newest version is not there yet."""
+        self._given_up: set[tuple[str, str]] = set()
+        self._lanes = [_Lane(place, self._superseded, self._settled) for place in self.places]
         for lane in self._lanes:
             lane.start()
 
@@ -85,9 +89,11 @@ class Post:
         `wall_ns` is asked in that thread, too, for every try.
         """
         with self._lock:
-            self._newest[packet.code] = max(packet.version, self._newest.get(packet.code, 0))
+            newest = self._newest[packet.code] = max(packet.version, self._newest.get(packet.code, 0))
             while len(self._newest) > KEPT_CODES:
                 del self._newest[next(iter(self._newest))]
+            if packet.version == newest:
+                self._under_way |= {(place.name, packet.code) for place in self.places}
         for lane in self._lanes:
             lane.letters.put(_Letter(packet, wall_ns, report))
 
@@ -99,6 +105,20 @@ class Post:
             lane.join(within_s / len(self._lanes))
         return not any(lane.is_alive() for lane in self._lanes)
 
+    def settle(self, within_s: float) -> int:
+        """Wait until each packet has been taken or given up, at most so long; how many were not taken. Blocks."""
+        with self._news:
+            self._news.wait_for(lambda: not self._under_way, within_s)
+            return len(self._under_way | self._given_up)
+
+    def _settled(self, packet: Packet, delivery: Delivery) -> None:
+        with self._news:
+            here = {(delivery.place, packet.code)}
+            if packet.version == self._newest.get(packet.code, packet.version):
+                self._under_way -= here
+                self._given_up = self._given_up | here if delivery.outcome == UNDELIVERED else self._given_up - here
+            self._news.notify_all()
+
     def _superseded(self, packet: Packet) -> bool:
         with self._lock:
             return self._newest.get(packet.code, 0) > packet.version
@@ -107,10 +127,12 @@ class Post:
 class _Lane(threading.Thread):
     """The way to one place: letters in order; one that was not taken rests, and comes again behind the others."""
 
-    def __init__(self, place: Place, superseded: Callable[[Packet], bool]) -> None:
+    def __init__(
+        self, place: Place, superseded: Callable[[Packet], bool], settled: Callable[[Packet, Delivery], None]
+    ) -> None:
         super().__init__(name=f"packet-{place.name}", daemon=True)
         self.letters: queue.SimpleQueue[_Letter | None] = queue.SimpleQueue()
-        self._place, self._superseded = place, superseded
+        self._place, self._superseded, self._settled = place, superseded, settled
         self._resting: dict[threading.Timer, _Letter] = {}
         self._lock = threading.Lock()
         self._ending = False
@@ -120,6 +142,7 @@ class _Lane(threading.Thread):
         while (letter := self.letters.get()) is not None:
             try:
                 if (delivery := self._tried(letter)) is not None:
+                    self._settled(letter.packet, delivery)
                     letter.report(delivery)
             except Exception:  # whoever wanted to know is gone
                 continue

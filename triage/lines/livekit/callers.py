@@ -4,18 +4,23 @@ For the worker, which carries no call itself.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
+import aiohttp
 from livekit import api
 from livekit.protocol import models
 
+from triage.errors import UsageError
 from triage.lines.livekit.rooms import AGENT, BRIDGED, RULE, SIP
 from triage.up import provision
 from triage.up.line_files import Line
 
 WITHIN_S = 5.0
 """livekit-server has answered within this, or it has not, s."""
+
+log = logging.getLogger("triage.worker")
 
 
 class Callers:
@@ -71,3 +76,31 @@ class Callers:
 def _callers(there: Iterable[models.ParticipantInfo]) -> list[models.ParticipantInfo]:
     """Who came in by a dispatch rule; the nurses that we dial did not."""
     return [one for one in there if one.kind == SIP and one.attributes.get(RULE)]
+
+
+async def greeted(line: Line) -> None:
+    """Our key is right. A server that is not there is no reason to end: it may come.
+
+    Raises:
+        UsageError: it refuses our key.
+    """
+    client = api.LiveKitAPI(
+        line.api_url,
+        line.access.api_key,
+        line.access.api_secret,
+        timeout=aiohttp.ClientTimeout(total=WITHIN_S),
+        failover=False,
+    )
+    try:
+        await client.room.list_rooms(api.ListRoomsRequest(names=["none"]))
+    except api.ServerError as error:
+        if error.status in (401, 403):
+            raise UsageError(
+                f"livekit-server on port {line.ports.server} refuses our key; it was started with other secrets: "
+                "end it and run `triage up`"
+            ) from None
+        log.warning("livekit-server on port %d is not well (%s); going on", line.ports.server, error.code)
+    except (aiohttp.ClientError, TimeoutError):
+        log.warning("livekit-server on port %d does not answer yet; it is tried again and again", line.ports.server)
+    finally:
+        await client.aclose()
