@@ -126,6 +126,31 @@ def test_a_settings_file_is_handed_on_by_its_whole_path(nowhere: Path) -> None:
     assert common.config == nowhere / "triage.toml"
 
 
+def test_no_program_leaves_a_core_behind_nor_what_it_starts(tmp_path: Path) -> None:
+    """A core holds what callers said. The limit goes down to the engines, whatever the shell had allowed.
+
+    One byte: no core fits, and Linux gives none to a program that collects them either, as it does with a limit of 0.
+    """
+    program = """if True:
+        import resource, subprocess, sys
+        hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+        resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
+        from triage import cli
+        sys.argv = ["triage", "settings"]
+        try:
+            cli.main()
+        except SystemExit:
+            pass
+        print(resource.getrlimit(resource.RLIMIT_CORE))
+        print(hard, flush=True)
+        limit = "import resource; print(resource.getrlimit(resource.RLIMIT_CORE))"
+        subprocess.run([sys.executable, "-c", limit], check=True)
+        """
+    told = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    ours, hard, theirs = told.stdout.splitlines()[-3:]
+    assert ours == theirs == ("(0, 0)" if hard == "0" else "(1, 1)")
+
+
 def test_without_a_command_there_is_help(triage: Terminal) -> None:
     code, out, err = triage()
     assert code == 2 and "demo" in out and not err

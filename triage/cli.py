@@ -6,6 +6,7 @@ the terminal can mend it, 130 after Ctrl-C. Nobody sees a traceback who did not 
 
 import errno
 import os
+import resource
 import sys
 import tempfile
 import traceback
@@ -96,6 +97,7 @@ def _common(
     version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
 ) -> None:
     os.umask(0o077)  # whatever we leave is its owner's alone
+    _leave_no_core()
     common: Common = context.obj
     common.config, common.data, common.debug = config, data, debug
     common.command = context.invoked_subcommand or ""
@@ -272,6 +274,15 @@ def _rule_files() -> Iterator[None]:
         yield
     except (RuleFileError, ModelFileError) as error:
         raise AssetError(f"the classifier cannot be used: {error}; mend that file") from error
+
+
+def _leave_no_core() -> None:
+    """Neither we nor what we start write down our memory, in which callers speak, when we crash.
+
+    The limit is one byte, as Linux takes 0 for "no file" and still hands the core to a program that collects them.
+    """
+    limit = min(1, resource.getrlimit(resource.RLIMIT_CORE)[1] % 2**64)  # -1 is no limit
+    resource.setrlimit(resource.RLIMIT_CORE, (limit, limit))
 
 
 def _common_of(context: typer.Context) -> Common:
