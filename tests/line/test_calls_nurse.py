@@ -33,7 +33,7 @@ from tests.line.whole_line import (
 )
 from triage.bench.phones import baresip, sipp
 from triage.bench.phones.baresip import Phone
-from triage.bench.phones.hearing import Heard, find, onset
+from triage.bench.phones.hearing import SURE, Heard, find, onset
 from triage.clips import ClipLibrary
 from triage.ports import RATE, Pcm
 
@@ -168,7 +168,7 @@ async def test_she_is_held_hears_the_whisper_accepts_and_is_joined(line: WholeLi
         assert now.hears(now.nurse, CALLER_TONE, 0, pressed_s) <= LEAK_S
         assert now.hears(now.caller, NURSE_TONE, 0, pressed_s) == 0
         whisper = CLIPS.clip("nurse_whisper").pcm
-        assert find(whisper, nurse_heard.pcm).sure
+        assert find(whisper, nurse_heard.pcm).likeness > SURE  # as far as she let it come
         assert not find(whisper, caller_heard.pcm).sure
         assert now.hears(now.nurse, CALLER_TONE, joined_s) > TALK_S - 0.4
         assert now.hears(now.caller, NURSE_TONE, joined_s) > TALK_S - 0.4
