@@ -105,14 +105,15 @@ def status(context: typer.Context, data: DataFolder = None) -> None:
         return [
             ("redis", f"{ports.redis}", await probes.redis_answers(ports.redis, line.access.redis_password)),
             ("livekit-server", f"{ports.server}", await probes.http_answers(ports.server)),
-            (settings.line_sip, f"{ports.sip}/udp", await probes.sip_answers(ports.sip)),
+            (settings.line_sip, f"{ports.sip}/udp", await probes.sip_answers(ports.sip, settings.line_sip_address)),
             ("keeper", "", await probes.keeper_beats(settings.data_dir)),
             ("worker", f"{ports.worker}", await probes.http_answers(ports.worker)),
         ]
 
     answers = asyncio.run(ask())
     for name, port, answered in answers:
-        where = f"{line_files.LOOPBACK}:{port}" if port else str(settings.data_dir)
+        host = settings.line_sip_address if name == settings.line_sip else line_files.LOOPBACK
+        where = f"{host}:{port}" if port else str(settings.data_dir)
         typer.echo(f"{name:<16}{'up' if answered else 'no answer':<11}{where}")
     lacking: tuple[str, ...] = ("livekit-server cannot be asked",)
     if answers[1][2]:

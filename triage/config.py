@@ -185,6 +185,10 @@ class Settings(BaseModel):
     """Loopback port where telephones ring (UDP)."""
     line_worker_port: Port = 8081
     """Loopback port where the worker tells its health."""
+    line_sip_address: str = "127.0.0.1"
+    """Address of this machine (IPv4) where telephones ring. sip-bench knows loopback only."""
+    line_public_address: str = ""
+    """Address that the carrier sends to, where a router stands between it and us. Empty: `line_sip_address`."""
     line_rtp_first_port: int = Field(default=10000, ge=1024, le=65000)
     """First port for the telephones' audio (UDP)."""
     line_rtp_ports: int = Field(default=200, ge=8, le=20000)
@@ -258,6 +262,16 @@ class Settings(BaseModel):
         )
         ports = [getattr(self, name) for name in LINE_PORTS if getattr(self, name)]
         refuse_unless(len(ports) == len(set(ports)), "line_server_port", "or another port of the line is given twice")
+        for field, address in (
+            ("line_sip_address", self.line_sip_address),
+            ("line_public_address", self.line_public_address or self.line_sip_address),
+        ):
+            refuse_unless(_is_of_one(address), field, "is no IPv4 address of one machine, such as 192.0.2.7")
+            refuse_unless(
+                self.line_sip != "sip-bench" or address == "127.0.0.1",
+                field,
+                "must be 127.0.0.1: sip-bench has no other",
+            )
         if self.nurse_webhook_url:
             try:
                 from triage.handoff.webhook import checked
@@ -303,6 +317,14 @@ def _network(text: str) -> str:
     if network.prefixlen == 0:
         raise PydanticCustomError("network", "{text} lets in everybody; name the carrier's own", {"text": text})
     return str(network)
+
+
+def _is_of_one(address: str) -> bool:
+    try:
+        read = ipaddress.IPv4Address(address)
+    except ValueError:
+        return False
+    return not (read.is_unspecified or read.is_multicast)
 
 
 def default_data_dir(env: Mapping[str, str]) -> Path:

@@ -368,6 +368,7 @@ def test_livekits_own_sip_service_must_be_on_the_path(installed: engines.Engines
 def test_our_own_programs_get_the_same_settings_and_nothing_of_livekits_environment(tmp_path: Path) -> None:
     settings = load(env=variables(tmp_path))
     assert programs.ours("worker", settings, Path("t.toml"))[1:] == (
+        "-P",
         "-m",
         "triage",
         "--config",

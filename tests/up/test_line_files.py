@@ -135,6 +135,35 @@ def test_settings_reach_livekits_own_sip_service(tmp_path: Path) -> None:
     assert "health_port" not in text, "it would listen on every interface"
 
 
+def test_where_telephones_ring_reaches_livekits_own_sip_service_and_nothing_else(tmp_path: Path) -> None:
+    """`127.0.0.3` stands for an address of this machine that a carrier reaches, 198.51.100.7 for that of its router."""
+    at = {"TRIAGE_LINE_SIP": "livekit-sip", "TRIAGE_LINE_SIP_ADDRESS": "127.0.0.3"}
+    line = line_files.prepare(settings(tmp_path, **at))
+    text = (line.folder / line_files.SIP_YAML).read_text()
+    assert "\nlisten_ip: 127.0.0.3\nnat_1_to_1_ip: 127.0.0.3\n" in text
+    for name in (line_files.LIVEKIT_YAML, line_files.REDIS_CONF):
+        assert "127.0.0.3" not in (line.folder / name).read_text()
+    behind = settings(tmp_path / "behind", **at, TRIAGE_LINE_PUBLIC_ADDRESS="198.51.100.7")
+    text = (line_files.prepare(behind).folder / line_files.SIP_YAML).read_text()
+    assert "\nlisten_ip: 127.0.0.3\nnat_1_to_1_ip: 198.51.100.7\n" in text
+
+
+def test_a_sip_address_of_another_machine_is_named(tmp_path: Path) -> None:
+    elsewhere = settings(tmp_path, TRIAGE_LINE_SIP="livekit-sip", TRIAGE_LINE_SIP_ADDRESS="192.0.2.7")
+    with pytest.raises(UsageError, match=r"192\.0\.2\.7 \(setting line_sip_address\) is no address of this machine"):
+        line_files.prepare(elsewhere)
+
+
+def test_the_sip_port_is_looked_at_where_it_will_be_held(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.3", 0))
+        port = str(taken.getsockname()[1])
+        at = {"TRIAGE_LINE_SIP": "livekit-sip", "TRIAGE_LINE_SIP_PORT": port}
+        with pytest.raises(UsageError, match=rf"port {port} \(setting line_sip_port\) is taken"):
+            line_files.prepare(settings(tmp_path, **at, TRIAGE_LINE_SIP_ADDRESS="127.0.0.3"))
+        line_files.prepare(settings(tmp_path, **at))
+
+
 def test_redis_keeps_nothing_on_disk_and_asks_for_a_password(tmp_path: Path) -> None:
     text = line_files.redis_conf(line_files.prepare(settings(tmp_path)))
     assert 'save ""' in text and "appendonly no" in text and "\nrequirepass " in text

@@ -4,7 +4,7 @@
 anew from the settings. `opened` is for everybody else (worker, SIP service, status): it reads what `prepare` settled.
 
 Rules: secrets stand in files that only the owner may read, never on a command line, in the environment or in a message.
-Every address is 127.0.0.1. No public STUN server is told to anybody, nothing is measured by anybody else.
+Every address is 127.0.0.1, but for that where telephones ring when it is set. No public STUN server is told to anybody, nothing is measured by anybody else.
 """
 
 import dataclasses
@@ -223,8 +223,8 @@ redis:
   address: {_quoted(f"{LOOPBACK}:{ports.redis}")}
   password: {_quoted(access.redis_password)}
 sip_port: {ports.sip}
-listen_ip: {LOOPBACK}
-nat_1_to_1_ip: {LOOPBACK}
+listen_ip: {settings.line_sip_address}
+nat_1_to_1_ip: {settings.line_public_address or settings.line_sip_address}
 use_external_ip: false
 media_use_external_ip: false
 rtp_port: {ports.rtp_first}-{ports.rtp_last}
@@ -323,6 +323,7 @@ def free_ports(settings: Settings) -> Ports:
     """
     first, count = settings.line_rtp_first_port, settings.line_rtp_ports
     audio = range(first, first + count)
+    _own(settings.line_sip_address)
     chosen: dict[str, int] = {}
     with ExitStack() as held:  # until all are found, so that no two are the same
         for name, kinds in _ONE_PORT.items():
@@ -330,36 +331,47 @@ def free_ports(settings: Settings) -> Ports:
             wanted: int = getattr(settings, setting)
             if wanted in audio:
                 raise UsageError(f"port {wanted} (setting {setting}) lies among the audio ports; set another")
-            chosen[name] = _hold(held, setting, wanted, kinds) if wanted else _any(held, kinds, audio)
+            host = settings.line_sip_address if name == "sip" else LOOPBACK
+            chosen[name] = _hold(held, setting, wanted, kinds, host) if wanted else _any(held, kinds, audio, host)
         for port in audio:
             _hold(held, "line_rtp_first_port", port, (socket.SOCK_DGRAM,))
     return Ports(rtp_first=first, rtp_count=count, **chosen)
 
 
-def _hold(held: ExitStack, setting: str, port: int, kinds: tuple[socket.SocketKind, ...]) -> int:
+def _own(address: str) -> None:
     try:
-        return _bind(held, port, kinds)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as tried:
+            tried.bind((address, 0))
+    except OSError as error:
+        raise UsageError(
+            f"{address} (setting line_sip_address) is no address of this machine; set one of its own"
+        ) from error
+
+
+def _hold(held: ExitStack, setting: str, port: int, kinds: tuple[socket.SocketKind, ...], host: str = LOOPBACK) -> int:
+    try:
+        return _bind(held, port, kinds, host)
     except OSError as error:
         why = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be had ({error.strerror})"
         how = "" if setting == "line_rtp_first_port" else " (0: any free one)"
         raise UsageError(f"port {port} (setting {setting}) {why}; end what holds it or set another{how}") from error
 
 
-def _any(held: ExitStack, kinds: tuple[socket.SocketKind, ...], audio: range) -> int:
+def _any(held: ExitStack, kinds: tuple[socket.SocketKind, ...], audio: range, host: str) -> int:
     for _ in range(_TRIES):
         with ExitStack() as tried, suppress(OSError):
-            port = _bind(tried, 0, kinds)
+            port = _bind(tried, 0, kinds, host)
             if port not in audio:
                 held.push(tried.pop_all())
                 return port
     raise UsageError("no free loopback port was found; set the ports of the line by hand (see: triage settings)")
 
 
-def _bind(held: ExitStack, port: int, kinds: tuple[socket.SocketKind, ...]) -> int:
+def _bind(held: ExitStack, port: int, kinds: tuple[socket.SocketKind, ...], host: str) -> int:
     for kind in kinds:
         bound = held.enter_context(socket.socket(socket.AF_INET, kind))
         if kind == socket.SOCK_STREAM:  # connections of the line before may still be fading
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((LOOPBACK, port))
+        bound.bind((host, port))
         port = int(bound.getsockname()[1])
     return port

@@ -28,21 +28,21 @@ async def http_answers(port: int) -> bool:
     return told.split(b" ")[1:2] == [b"200"]
 
 
-async def sip_answers(port: int) -> bool:
+async def sip_answers(port: int, host: str = LOOPBACK) -> bool:
     """A SIP service answers OPTIONS, with whatever status."""
     loop = asyncio.get_running_loop()
     answered: asyncio.Future[bool] = loop.create_future()
     transport, _ = await loop.create_datagram_endpoint(
-        lambda: _Ear(answered), local_addr=(LOOPBACK, 0), remote_addr=(LOOPBACK, port)
+        lambda: _Ear(answered), local_addr=(host, 0), remote_addr=(host, port)
     )
     try:
         own = transport.get_extra_info("sockname")[1]
         mark = secrets.token_hex(8)
         transport.sendto(
             (
-                f"OPTIONS sip:{LOOPBACK}:{port} SIP/2.0\r\n"
-                f"Via: SIP/2.0/UDP {LOOPBACK}:{own};branch=z9hG4bK{mark};rport\r\n"
-                f"Max-Forwards: 1\r\nFrom: <sip:probe@{LOOPBACK}:{own}>;tag={mark}\r\nTo: <sip:{LOOPBACK}:{port}>\r\n"
+                f"OPTIONS sip:{host}:{port} SIP/2.0\r\n"
+                f"Via: SIP/2.0/UDP {host}:{own};branch=z9hG4bK{mark};rport\r\n"
+                f"Max-Forwards: 1\r\nFrom: <sip:probe@{host}:{own}>;tag={mark}\r\nTo: <sip:{host}:{port}>\r\n"
                 f"Call-ID: {mark}\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
             ).encode()
         )

@@ -60,7 +60,8 @@ def _is_loopback(host: str) -> bool:
 
 def line_to_ring(settings: Settings, line: Line) -> str:
     """Where a telephone calls this line."""
-    return f"sip:{settings.line_number}@{LOOPBACK}:{line.ports.sip}"
+    host = settings.line_public_address or settings.line_sip_address
+    return f"sip:{settings.line_number}@{host}:{line.ports.sip}"
 
 
 @contextmanager
@@ -139,8 +140,8 @@ def sip_program(settings: Settings, line: Line, env: Mapping[str, str], config: 
     Raises:
         UsageError: livekit-sip is asked for and not on the PATH.
     """
-    probe: Callable[[], Awaitable[bool]] = partial(probes.sip_answers, line.ports.sip)
-    where = f"{LOOPBACK}:{line.ports.sip}/udp, audio {line.ports.rtp_first}-{line.ports.rtp_last}/udp"
+    probe: Callable[[], Awaitable[bool]] = partial(probes.sip_answers, line.ports.sip, settings.line_sip_address)
+    where = f"{settings.line_sip_address}:{line.ports.sip}/udp, audio {line.ports.rtp_first}-{line.ports.rtp_last}/udp"
     if settings.line_sip == "sip-bench":
         argv = ours("sip-bench", settings, config)
         return Program("sip-bench", argv, own_environment(env), probe, where, grace_s=SIP_GRACE_S)
