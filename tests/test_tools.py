@@ -1,6 +1,9 @@
 """Promise: the local tools know little and behave like real ones: one booking per key, deadlines, one-line refusals."""
 
 import asyncio
+import sqlite3
+from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -35,9 +38,56 @@ async def test_bookings_outlive_the_process(tmp_path: Path) -> None:
     await tools.call(BOOK, BOOKING)
     tools.close()
     later = FakeTools(tmp_path / "tools.db")
-    assert [row["number"] for row in later.bookings()] == ["5550100"]
+    assert later.bookings() == [{"key": "call-1:callback", "reference": "CB-0001", "within_s": 14400}]
     assert (await later.call(BOOK, BOOKING)).values["reference"] == "CB-0001"
     later.close()
+
+
+async def test_the_file_says_nothing_of_the_caller(tmp_path: Path) -> None:
+    """Their number and what was found stand in the record, sealed; here they would lie in clear, and outlive its key."""
+    tools = FakeTools(tmp_path / "tools.db", patients={"5550100": "P-7"})
+    await tools.call(BOOK, BOOKING)
+    assert (await tools.call(PATIENT, {"number": "5550100"})).ok
+    tools.close()
+    written = (tmp_path / "tools.db").read_bytes()
+    assert [word for word in ("5550100", "P-7", "routine", "sore_throat") if word.encode() in written] == []
+
+
+async def test_a_file_of_an_earlier_version_forgets_what_it_said(tmp_path: Path) -> None:
+    path = tmp_path / "tools.db"
+    with closing(sqlite3.connect(path)) as base:
+        base.executescript(
+            "CREATE TABLE patient (number TEXT PRIMARY KEY, reference TEXT NOT NULL);"
+            "CREATE TABLE callback (key TEXT PRIMARY KEY, reference TEXT NOT NULL, number TEXT NOT NULL,"
+            " confirmed TEXT NOT NULL, level TEXT NOT NULL, within_s INTEGER NOT NULL, protocol TEXT NOT NULL);"
+            "INSERT INTO patient VALUES ('5550100', 'P-7');"
+            "INSERT INTO callback VALUES ('call-1:callback', 'CB-0001', '5550100', 'yes', 'routine', 14400, 'x/1');"
+        )
+    for _ in range(2):
+        tools = FakeTools(path)
+        assert (await tools.call(BOOK, BOOKING)).values["reference"] == "CB-0001"
+        tools.close()
+    assert b"5550100" not in path.read_bytes()
+
+
+async def test_a_disk_that_is_slow_holds_up_no_call(tmp_path: Path) -> None:
+    """A sound every 20 ms comes from the same loop."""
+    tools, ticks = FakeTools(tmp_path / "tools.db"), list[float]()
+    loop = asyncio.get_running_loop()
+
+    async def tick() -> None:
+        while True:
+            ticks.append(loop.time())
+            await asyncio.sleep(0.01)
+
+    with closing(sqlite3.connect(tmp_path / "tools.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        ticking = asyncio.ensure_future(tick())
+        with pytest.raises(Unavailable):
+            await tools.call(BOOK, BOOKING)
+        ticking.cancel()
+    assert len(ticks) > 5 and max(b - a for a, b in pairwise(ticks)) < 0.1
+    tools.close()
 
 
 async def test_two_bookings_at_once_are_one() -> None:

@@ -1,11 +1,14 @@
-"""Local stand-ins for the operator's tools, on SQLite: patient look-up, approved texts, booking a call-back.
+"""Local stand-ins for the operator's tools: patient look-up, approved texts, booking a call-back.
 
 They keep what a real server must keep: a deadline per latency class, and one booking per idempotency key, however often
-it is asked for. They are fakes in what they know, not in how they behave.
+it is asked for. They are fakes in what they know, not in how they behave. Bookings are on SQLite, in clear: so they hold
+the key (which begins with the call's id), the reference and the window, and nothing of the caller. Whom to ring stands in
+the call's record, sealed.
 """
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,14 +25,10 @@ _SPECS = (
     ToolSpec(APPROVED_TEXT, Latency.FAST, reversible=True),
     ToolSpec(BOOK, Latency.SLOW, reversible=False),
 )
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS patient (number TEXT PRIMARY KEY, reference TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS approved_text (id TEXT PRIMARY KEY, text TEXT NOT NULL, approved_by TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS callback (
-    key TEXT PRIMARY KEY, reference TEXT NOT NULL, number TEXT NOT NULL, confirmed TEXT NOT NULL,
-    level TEXT NOT NULL, within_s INTEGER NOT NULL, protocol TEXT NOT NULL
-);
-"""
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS callback (key TEXT PRIMARY KEY, reference TEXT NOT NULL, within_s INTEGER NOT NULL)"
+)
+_COLUMNS = ("key", "reference", "within_s")
 T = TypeVar("T")
 
 
@@ -53,18 +52,25 @@ class FakeTools:
             StorageError: the file cannot be used.
         """
         self._delay_s = dict(delay_s or {})
+        self._patients, self._texts = dict(patients or {}), dict(texts or {})
+        self._lock = threading.Lock()
         place = ":memory:" if path is None else str(path)
         try:
             self._base = sqlite3.connect(place, check_same_thread=False, timeout=0.2)
-            self._base.executescript(_SCHEMA)
+            self._base.execute("PRAGMA secure_delete=ON")
             with self._base:
-                self._base.executemany("INSERT OR REPLACE INTO patient VALUES (?, ?)", (patients or {}).items())
-                self._base.executemany(
-                    "INSERT OR REPLACE INTO approved_text VALUES (?, ?, ?)",
-                    [(name, text, approved) for name, (text, approved) in (texts or {}).items()],
-                )
+                self._base.execute(_SCHEMA)
+                self._forget_callers()
         except sqlite3.Error as error:
             raise StorageError(f"tools file {place} cannot be used; move it away or choose another --data") from error
+
+    def _forget_callers(self) -> None:
+        """A file of an earlier version said whom to ring, and why."""
+        self._base.execute("DROP TABLE IF EXISTS patient")
+        self._base.execute("DROP TABLE IF EXISTS approved_text")
+        for column in [name for _, name, *_ in self._base.execute("PRAGMA table_info(callback)")]:
+            if column not in _COLUMNS:
+                self._base.execute(f"ALTER TABLE callback DROP COLUMN {column}")
 
     def specs(self) -> tuple[ToolSpec, ...]:
         """What exists."""
@@ -82,17 +88,16 @@ class FakeTools:
         try:
             async with asyncio.timeout(DEADLINE_S[spec.latency]):
                 await asyncio.sleep(self._delay_s.get(name, 0.0))
-                return self._run(name, arguments)
+                return await asyncio.to_thread(self._run, name, arguments)  # the disk is waited for elsewhere
         except TimeoutError as error:
             raise TimedOut("tools", "too slow") from error
         except sqlite3.Error as error:
             raise Unavailable("tools", "store") from error
 
     def bookings(self) -> list[dict[str, Any]]:
-        """Every call-back that was booked, oldest first."""
-        cursor = self._base.execute("SELECT * FROM callback ORDER BY rowid")
-        names = [column[0] for column in cursor.description]
-        return [dict(zip(names, row, strict=True)) for row in cursor]
+        """Every call-back that was booked, oldest first: key, reference, window in seconds."""
+        rows = self._base.execute(f"SELECT {', '.join(_COLUMNS)} FROM callback ORDER BY rowid")
+        return [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
 
     def close(self) -> None:
         """Free the file; idempotent."""
@@ -106,27 +111,25 @@ class FakeTools:
             APPROVED_TEXT: self._approved_text,
             BOOK: self._book,
         }
-        return runs[name](arguments)
+        with self._lock:
+            return runs[name](arguments)
 
     def _find_patient(self, arguments: Mapping[str, str]) -> ToolResult:
-        number = _needed(arguments, "number")
-        row = self._base.execute("SELECT reference FROM patient WHERE number = ?", (number,)).fetchone()
-        return ToolResult(ok=row is not None, values={"reference": row[0]} if row else {})
+        found = self._patients.get(_needed(arguments, "number"))
+        return ToolResult(ok=found is not None, values={"reference": found} if found is not None else {})
 
     def _approved_text(self, arguments: Mapping[str, str]) -> ToolResult:
-        wanted = _needed(arguments, "id")
-        row = self._base.execute("SELECT text, approved_by FROM approved_text WHERE id = ?", (wanted,)).fetchone()
-        return ToolResult(ok=row is not None, values={"text": row[0], "approved_by": row[1]} if row else {})
+        found = self._texts.get(_needed(arguments, "id"))
+        return ToolResult(ok=found is not None, values={"text": found[0], "approved_by": found[1]} if found else {})
 
     def _book(self, arguments: Mapping[str, str]) -> ToolResult:
-        key = _needed(arguments, "idempotency_key")
-        number, within = _needed(arguments, "number"), _whole(_needed(arguments, "within_s"))
-        given = arguments.get
+        key, within = _needed(arguments, "idempotency_key"), _whole(_needed(arguments, "within_s"))
+        _needed(arguments, "number")  # nobody could ring back without; it is in the record
         with self._base:
             self._base.execute(
-                "INSERT INTO callback SELECT ?, 'CB-' || printf('%04d', count(*) + 1), ?, ?, ?, ?, ? FROM callback "
+                "INSERT INTO callback SELECT ?, 'CB-' || printf('%04d', count(*) + 1), ? FROM callback "
                 "WHERE true ON CONFLICT (key) DO NOTHING",
-                (key, number, given("confirmed", "no"), given("level", ""), within, given("protocol", "")),
+                (key, within),
             )
         row = self._base.execute("SELECT reference, within_s FROM callback WHERE key = ?", (key,)).fetchone()
         return ToolResult(ok=True, values={"reference": row[0], "within_s": str(row[1])})
