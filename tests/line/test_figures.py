@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import line as figures
+from benchmarks import line_load as load
 from tests.line.telephony import CALLER_TONE, NURSE_TONE, tone
 from tests.line.whole_line import spoken
 from triage.bench.phones.hearing import Heard
@@ -29,7 +30,7 @@ def at(*sounds: tuple[float, float]) -> Pcm:
 
 def turns(said: Pcm, heard: Pcm, since_s: float = 0.0) -> list[float]:
     line: Any = SimpleNamespace(audio=lambda _, to_line=False: arrived(said if to_line else heard))
-    return figures.turns_ms(line, SimpleNamespace(port=5080), since_s)  # type: ignore[arg-type]  # nothing else of it is asked
+    return load.turns_ms(line, SimpleNamespace(port=5080), since_s)  # type: ignore[arg-type]  # nothing else of it is asked
 
 
 def test_a_turn_is_from_the_last_sound_said_to_the_first_heard() -> None:
