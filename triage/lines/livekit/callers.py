@@ -59,8 +59,9 @@ class Callers:
             for caller in _callers(there):
                 await client.room.remove_participant(api.RoomParticipantIdentity(room=room, identity=caller.identity))
 
-    async def _there(self, client: api.LiveKitAPI, room: str) -> Iterable[models.ParticipantInfo]:
-        return (await client.room.list_participants(api.ListParticipantsRequest(room=room))).participants
+    async def _there(self, client: api.LiveKitAPI, room: str) -> list[models.ParticipantInfo]:
+        told: api.ListParticipantsResponse = await client.room.list_participants(api.ListParticipantsRequest(room=room))
+        return list(told.participants)
 
     @asynccontextmanager
     async def _asking(self) -> AsyncIterator[api.LiveKitAPI]:
