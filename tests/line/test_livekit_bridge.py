@@ -199,7 +199,7 @@ async def test_while_we_enter_the_room_anew_nobody_is_given_up(back_after_s: flo
         if told_first == "reconnecting":
             call.room.emit("reconnecting")
         for identity in (NURSE, CALLER):
-            call.room.leave(identity, None)  # type: ignore[arg-type]
+            call.room.leave(identity, None)
         if told_first != "reconnecting":
             call.room.emit("reconnecting")
         await asyncio.sleep(back_after_s)
@@ -216,7 +216,7 @@ async def test_who_is_slower_to_come_back_than_we_is_waited_for() -> None:
     async with seen(nurse=Telephone(answers_s=0.3)) as call:
         await bridged(call)
         for identity in (NURSE, CALLER):
-            call.room.leave(identity, None)  # type: ignore[arg-type]
+            call.room.leave(identity, None)
         call.room.emit("reconnecting")
         await asyncio.sleep(0.4)
         call.room.emit("reconnected")
@@ -231,7 +231,7 @@ async def test_who_is_slower_to_come_back_than_we_is_waited_for() -> None:
 async def test_a_nurse_who_does_not_come_back_though_we_did_is_lost() -> None:
     async with seen(nurse=Telephone(answers_s=0.3)) as call:
         await bridged(call)
-        call.room.leave(NURSE, None)  # type: ignore[arg-type]
+        call.room.leave(NURSE, None)
         call.room.emit("reconnecting")
         await asyncio.sleep(3)
         call.room.emit("reconnected")

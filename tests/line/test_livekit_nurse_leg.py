@@ -301,3 +301,51 @@ async def test_an_answer_that_the_api_tells_too_late_was_seen_in_the_room() -> N
         call.transfer(1, DIAL)
         await asyncio.sleep(5)
         assert call.of(1) == [(K.ANSWERED, "")] and NURSE in call.room.remote_participants
+
+
+# --- what a leg that is over leaves behind
+
+
+def pushers() -> int:
+    return sum(task.get_name() == "voice for a nurse" for task in asyncio.all_tasks())
+
+
+@in_virtual_time
+async def test_a_leg_that_is_over_leaves_no_track_and_no_voice_behind() -> None:
+    busy = {
+        "refused at once": Telephone(rings_s=None, answers_s=0.1, refuses=486),
+        "refused while it rang": Telephone(rings_s=0.05, answers_s=0.12, refuses=603),
+        "refused after a while": Telephone(rings_s=0.05, answers_s=1.0, refuses=603),
+        "never answered": Telephone(answers_s=None),
+        "hung up": Telephone(answers_s=0.3, key_s=0.2, drops_s=0.5),
+        "answered without ringing, and released": Telephone(rings_s=None, answers_s=0.2),
+    }
+    for how, nurse in busy.items():
+        async with seen(nurse=nurse) as call:
+            call.transfer(1, DIAL, timeout_s=3.0)
+            await asyncio.sleep(1.5)
+            call.line.whisper(1, sound(0.2))
+            await asyncio.sleep(2.5)
+            call.line.release(1, sound(0.3))
+            await asyncio.sleep(3)
+            assert pushers() == 0, how
+            assert [m.closed for name, m in call.world.studio.mouths.items() if name == NURSE] in ([], [True]), how
+            assert call.line._legs[1].tracks == (), how
+
+
+@in_virtual_time
+async def test_a_telephone_that_never_rings_costs_no_track() -> None:
+    async with seen(nurse=Telephone(rings_s=None, answers_s=0.1, refuses=486)) as call:
+        call.transfer(1, DIAL)
+        await asyncio.sleep(1)
+        assert NURSE not in call.world.studio.mouths
+
+
+@in_virtual_time
+async def test_a_telephone_that_answers_without_ringing_hears_the_whisper_all_the_same() -> None:
+    async with seen(nurse=Telephone(rings_s=None, answers_s=0.3)) as call:
+        call.transfer(1, DIAL)
+        await call.until(K.ANSWERED)
+        call.line.whisper(1, sound(0.5))
+        await asyncio.sleep(1.5)
+        assert len(call.world.studio.mouths[NURSE].loud()) in (50, 51)

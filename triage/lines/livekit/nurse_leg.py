@@ -26,7 +26,7 @@ from triage.lines.livekit.rooms import ACTIVE, AGENT, BRIDGED, HANGUP, LEFT, NUR
 from triage.lines.livekit.signalling import Fault, Signalling, SignallingError
 from triage.lines.livekit.sound import Voice
 from triage.lines.livekit.studio import Mouth, Studio
-from triage.lines.livekit.tasks import Tasks
+from triage.lines.livekit.tasks import END_S, Tasks
 from triage.ports import RATE, LineSignal, Pcm, SignalKind
 
 log = logging.getLogger("triage.lines.livekit")
@@ -113,7 +113,7 @@ class NurseLeg:
         self._stirred = asyncio.Event()
         self._hard_until_ns = 0
         self._dialling = False
-        self._open = self._permitted = False
+        self._open = self._permitted = self._preparing = False
         self._to_join = self._joined = False
         self._joining: asyncio.Task[None] | None = None
         self._marking: asyncio.Task[None] | None = None
@@ -124,7 +124,6 @@ class NurseLeg:
         """Ring the telephone; what comes of it is reported."""
         self._dialling = True
         self._around.tasks.start(self._dial(), "nurse's telephone")
-        self._around.tasks.start(self._prepare(), "whisper")
         self._timer = asyncio.get_running_loop().call_later(self._timeout_s, self._time_is_up)
 
     def take_over(self) -> None:
@@ -205,9 +204,12 @@ class NurseLeg:
         return self._pusher
 
     async def close(self) -> None:
-        """Give the track back; after `silence` and the end of its task."""
+        """Give the track back, when its voice has ended; idempotent."""
+        if (pusher := self.silence()) is not None:
+            await asyncio.wait([pusher], timeout=END_S)
         if self._mouth is not None:
             await self._mouth.close()
+            self._mouth = None
 
     # --- what the room tells
 
@@ -235,6 +237,7 @@ class NurseLeg:
         elif status == RINGING and self.stage is Stage.RINGING and not self._rang:
             self._rang = True
             self._report(SignalKind.RINGING)
+            self._prepare()
 
     def went(self, reason: int | None) -> None:
         """Its participant has left the room, or was cut off."""
@@ -314,6 +317,7 @@ class NurseLeg:
             self.stage = Stage.HELD
             self._stop_timers()
             self._report(SignalKind.ANSWERED)
+            self._prepare()
             self._around.tasks.start(self._hold(), "hold")
 
     def _time_is_up(self) -> None:
@@ -452,13 +456,22 @@ class NurseLeg:
 
     # --- the word to the nurse
 
-    async def _prepare(self) -> None:
+    def _prepare(self) -> None:
+        """Somebody may hear us soon; a telephone that never rings costs no track."""
+        if not self._preparing:
+            self._preparing = True
+            self._around.tasks.start(self._publish(), "whisper")
+
+    async def _publish(self) -> None:
         try:
             mouth = await self._around.studio.publish(self.identity)
         except Unavailable:
             log.warning("nurse's leg: no track for the whisper")
             return
         self._mouth = mouth
+        if self.stage is Stage.OVER:
+            await self.close()
+            return
         self._around.permit()
         self._voice = Voice(mouth.capture, self._around.clock)
         self._pusher = self._around.tasks.start(self._voice.push(), "voice for a nurse")
@@ -491,6 +504,7 @@ class NurseLeg:
                 await asyncio.sleep(self._voice.queued() / RATE + TAIL_S)
         await self._remove()
         self.stage = Stage.OVER
+        await self.close()
 
     def _put_out(self) -> None:
         """It came, or was answered, when nobody wanted it any more."""
