@@ -268,7 +268,7 @@ class AuditWriter:
             self._commit(batch)
             if self._spooling:
                 self._join_journal()
-            elif self._numbers.low:
+            if self._numbers.low and not self._spooling:
                 self._lease()
 
     def _next_batch(self) -> Batch | None:

@@ -20,13 +20,16 @@ from audit.writer import AuditWriter
 from tests.audit.forge import WALL
 from tests.audit.stores import CALLS, Setup, places, say, settled
 
+PATIENT = {"spool_after_s": 10.0, "hung_after_s": 20.0}
+"""For tests that a busy machine must not turn into one of the journal."""
+
 
 def open_call(writer: AuditWriter, call: str = CALLS[0]) -> SegmentWriter:
     return writer.open_call(call, monotonic_ns=0, wall_ns=WALL)
 
 
 def test_a_receipt_is_given_only_when_the_store_has_the_record(tmp_path: Path) -> None:
-    setup = Setup(tmp_path)
+    setup = Setup(tmp_path, **PATIENT)
     call = open_call(setup.writer)
     for turn in range(5):
         receipt = settled(say(call, turn))
@@ -234,19 +237,19 @@ def test_a_provisional_call_gets_its_number_with_the_summary(tmp_path: Path) -> 
 
 
 def test_numbers_go_on_where_the_last_writer_stopped(tmp_path: Path) -> None:
-    setup = Setup(tmp_path)
+    setup = Setup(tmp_path, **PATIENT)
     for name in CALLS[:3]:
         settled(open_call(setup.writer, name).opened)
     setup.writer.close()
     setup.store = type(setup.store)(setup.folder.database)
-    writer = setup.another("w2")
+    writer = setup.another("w2", **PATIENT)
     assert open_call(writer, CALLS[3]).number == 4
     writer.close()
 
 
 @pytest.mark.parametrize("inline", [False, True])
 def test_more_calls_than_a_block_has_numbers(tmp_path: Path, inline: bool) -> None:
-    setup = Setup(tmp_path, block_size=4, inline=inline)
+    setup = Setup(tmp_path, block_size=4, inline=inline, **PATIENT)
     numbers = []
     for name in CALLS[:20]:
         call = open_call(setup.writer, name)
@@ -306,11 +309,10 @@ def test_no_summary_while_the_journal_holds_records_of_the_call(tmp_path: Path) 
 
 
 def test_a_rescue_goes_on_from_a_head_that_it_is_told(tmp_path: Path) -> None:
-    patient = {"spool_after_s": 10.0, "hung_after_s": 20.0}  # a slow disk is not what this is about
-    setup = Setup(tmp_path, **patient)
+    setup = Setup(tmp_path, **PATIENT)
     call = open_call(setup.writer)
     settled(say(call, 1))
-    rescuer = setup.another("w2", **patient)
+    rescuer = setup.another("w2", **PATIENT)
     rescue = rescuer.open_rescue(CALLS[0], segment=1, opens_from=call.head, monotonic_ns=9, wall_ns=WALL)
     settled(say(rescue, 2))
     settled(rescue.finish(monotonic_ns=10, wall_ns=WALL))
