@@ -14,7 +14,7 @@ from tests.calls import CHEST, Call, Living, Rung, leaves, says
 from triage.demo.patient import Cue
 from triage.keeper import LEASE_NS, RETRY_NS, Keeper
 from triage.lines.nurse_phones import Behaviour, NursePhone
-from triage.summary import Summary
+from triage.summary import Summary, SummarySource, summarise
 
 SILENT = {"nurse": NursePhone(Behaviour.SILENT)}
 HOUR = 3_600 * 1_000_000_000
@@ -117,6 +117,23 @@ def test_a_call_whose_seal_is_broken_holds_up_no_other(call: Rung) -> None:
     with closing(SqliteStore(call.audit.database)) as store:
         state = store.chain_state(call.finished.call_id)
     assert state is not None and not state.closed and len(state.heads) == 1
+
+
+def test_a_record_that_no_summary_can_be_made_of_holds_up_no_other(call: Rung, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever can write the store can seal anything; a summary that trips over it must not take the keeper down."""
+    other = Call(script=[leaves(1)], folder=call.audit.root, writer="other").ring()
+    desk = Desk(other)
+    call.settle()
+
+    def trips(source: SummarySource) -> Summary:
+        if source.call_id == call.finished.call_id:
+            raise TypeError("words of a caller")
+        return summarise(source)
+
+    monkeypatch.setattr("triage.keeper.summarise", trips)
+    assert desk.round() == 1 and desk.keeper.failed == 1
+    assert desk.keeper.troubles == {call.finished.call_id: "TypeError"}
+    assert other.verified().closed and not call.verified().closed
 
 
 def test_a_keeper_that_dies_before_the_segment_leaves_the_job_to_the_next(

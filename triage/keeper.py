@@ -9,7 +9,7 @@ has added nothing to the chain; a chain that is closed already only needs its jo
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from audit.errors import AuditError, SegmentFinished
+from audit.errors import SegmentFinished
 from audit.folder import AuditFolder
 from audit.outbox import Job, Outbox
 from audit.reader import Reader
@@ -70,7 +70,7 @@ class Keeper:
                     if (written := self._summarise(store, job)) is not None:
                         done.append(written)
                     outbox.done(job.id, at_ns=self._wall_ns())
-                except AuditError as error:
+                except Exception as error:  # the boundary: a record may hold anything, and holds up no other call
                     self.failed += 1
                     self.troubles[job.call] = type(error).__name__
                     outbox.failed(job.id, retry_ns=self._wall_ns() + RETRY_NS)
