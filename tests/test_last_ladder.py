@@ -14,7 +14,7 @@ from fsm.call import Call
 from fsm.machine import Step, step
 from fsm.states import TimerName
 from tests.ladders import caller_leaves
-from tests.test_runtime import REFER, URGENT, Desk, World, live
+from tests.test_runtime import DIAL, REFER, URGENT, Desk, World, live
 from triage.clock import run
 from triage.last_ladder import FIRST, KEY_WITHIN_S
 from triage.lines.nurse_phones import Behaviour, NursePhone
@@ -60,6 +60,15 @@ def test_a_nurse_who_is_lost_is_followed_by_another(hole: Callable[[World], None
     world = live(story, nurse=NursePhone(Behaviour.DROPS, drops_after_s=1.0))
     assert world.prompts()[1:3] == ["apology", "reconnecting"]
     assert world.line.code_sent(FIRST + 2) is not None
+
+
+def test_a_nurse_who_is_done_ends_the_call(hole: Callable[[World], None]) -> None:
+    async def story(world: World) -> None:
+        hole(world)
+        await asyncio.sleep(20)
+        assert world.sealed == 1 and world.line.code_sent(FIRST + 2) is None
+
+    assert live(story, nurse=NursePhone(done_after_s=3.0)).nursing.callbacks == []
 
 
 def test_a_nurse_who_has_the_caller_keeps_them_in_peace(hole: Callable[[World], None]) -> None:
@@ -158,6 +167,43 @@ def test_a_nurse_who_is_lost_while_she_is_held_is_followed_by_another_at_once(ho
         assert world.line.code_sent(FIRST + 1) is not None
 
     live(story, queue=NursePhone(Behaviour.BUSY), nurse=held(99.0))
+
+
+@pytest.mark.parametrize(
+    "first", [NursePhone(), NursePhone(Behaviour.DROPS, drops_after_s=2.0)], ids=["stays", "is lost"]
+)
+def test_whatever_event_breaks_it_a_nurse_who_accepts_gets_the_caller(first: NursePhone, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    """Her answer, her key, the loss of her leg may be what breaks the machine: it is followed all the same."""
+    second = replace(DIAL, target="second")
+    monkeypatch.setattr(Desk, "ladder", lambda *_, **__: (second,))
+
+    async def main(breaks_at: int) -> int:
+        seen = 0
+
+        def breaks(call: Call, event: ev.Event) -> Step:
+            nonlocal seen
+            seen += 1
+            return step(call, event) if seen < breaks_at else broken(call, event)
+
+        monkeypatch.setattr(runtime_module, "step", breaks)
+        world = World({"nurse": first, "second": NursePhone()})
+        running = asyncio.ensure_future(
+            world.runtime.run(lambda: replace(world.connected(), urgent_ladder=(DIAL, second)))
+        )
+        await asyncio.sleep(0.1)
+        world.runtime.tell(URGENT)
+        await asyncio.sleep(60)
+        bridged = world.runtime.call.handoff.bridged
+        assert bridged and world.line._legs[bridged].connected, (
+            f"nobody has the caller when event {breaks_at} breaks it"
+        )
+        caller_leaves(world.line)
+        await running
+        assert world.nursing.callbacks == []
+        return seen
+
+    for breaks_at in range(1, 1 + run(main(10**6), virtual=True)):
+        run(main(breaks_at), virtual=True)
 
 
 # --- a caller who has gone

@@ -51,6 +51,8 @@ class Silence:
 class Written:
     """A record whose durability the test decides."""
 
+    withhold = False
+
     def __init__(self) -> None:
         self.steps: list[Step] = []
         self.errors: list[str] = []

@@ -129,12 +129,13 @@ class LastLadder:
 
     async def _keys_of_the_held(self) -> None:
         """Whom the machine held is with the caller sooner than anybody who is called now; her phone is busy meanwhile."""
+        asked = set(self._held)
         with suppress(TimeoutError):
             async with asyncio.timeout(KEY_WITHIN_S):
                 await self._settled.wait()
-        for attempt in self._held:
+        for attempt in asked & self._held:  # not her who answered meanwhile
+            self._held.discard(attempt)
             self._line.release(attempt)
-        self._held.clear()
 
     async def _try(self, rung: Rung) -> None:
         self._settled.clear()

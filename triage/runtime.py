@@ -382,10 +382,10 @@ class Runtime:
     async def _follow_line(self) -> None:
         async for signal in self._rooms.line.signals():
             self._rooms.nursing.follow(signal, self.now_ns())
-            if self._last is not None:
-                self._follow_last(self._last, signal)
-            else:
+            if self._last is None:
                 self.tell(event_of(signal, self.now_ns()))
+            if self._last is not None:  # also where this very signal was too much for the machine
+                self._follow_last(self._last, signal)
 
     async def _carry_out_later(self) -> None:
         while True:
@@ -505,7 +505,8 @@ class Runtime:
         """What a nurse does without a machine to hear of it; the call as it ends says who had the caller."""
         ladder.follow(signal)
         self._note_handoff(bridged=ladder.bridged, taken=ladder.taken or self.call.handoff.taken)
-        if ladder.taken or signal.kind is SignalKind.HUNG_UP:
+        served = signal.kind is SignalKind.NURSE_DONE and ladder.bridged
+        if ladder.taken or served or signal.kind is SignalKind.HUNG_UP:
             self._end_without_machine()
 
     def _without_machine(self, event: ev.Event) -> None:
@@ -567,11 +568,11 @@ class Runtime:
                 listening.give_up_draining()
             if (order := owed_callback(self.call)) is not None:
                 nursing.open_callback(order)
+                self.call = replace(self.call, callback=True)
         except Exception as error:  # the record is sealed all the same, and somebody is woken
             self._rooms.record.note_error("last words", type(error).__name__)
             self.page(CALLBACK_LOST)
-        finally:
-            await self._close()
+        await self._close()
 
     def _let_nurses_go(self, but: int) -> None:
         """Nobody in here can bring them to the caller any more. `but` is the attempt that stays; 0: none."""
