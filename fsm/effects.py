@@ -197,7 +197,10 @@ class DrainTail(SafetyEffect):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Seal(Effect):
-    """Close the call's segment and put the summary into the outbox. The last order of a call."""
+    """Close the call's segment and put the summary into the outbox. The last order of a call.
+
+    What the very last words order behind it (a call-back) is carried out before the segment closes.
+    """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
