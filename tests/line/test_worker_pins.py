@@ -215,7 +215,7 @@ def test_what_is_sent_to_its_whole_group_ends_nothing_but_itself(standing: Stand
     with running(standing, tmp_path / "log") as up:
         up.ready()
         _itself, *others = up.everybody()
-        assert len(others) >= 3, "the process that forks, a call's, and who listens in it"
+        assert len(others) >= 3, "the process that forks, who cleans up after it, and a call's"
         for process in others:
             assert {signal.SIGTERM, signal.SIGINT} <= ignored(process), process.cmdline()
 
@@ -367,6 +367,20 @@ def test_a_setting_that_is_wrong_is_named_before_anybody_rings(
 ) -> None:
     code, words = told(standing.env, **env)
     assert code == 2 and named in words.splitlines()[-1]
+
+
+def test_a_production_start_is_refused_for_what_is_true_of_this_line(standing: Standing, tmp_path: Path) -> None:
+    (tmp_path / "nurses.toml").write_text(NURSES)
+    production = {
+        "TRIAGE_PROFILE": "production",
+        "TRIAGE_KEEP_AUDIO": "false",
+        "TRIAGE_LINE_SIP": "livekit-sip",
+        "TRIAGE_LINE_PACKET_FILTER": "true",
+        "TRIAGE_NURSE_DIRECTORY": str(tmp_path / "nurses.toml"),
+    }
+    code, words = told({**standing.env, **production})
+    assert code == 2 and "production is refused: speech to text: pocketsphinx" in words.splitlines()[-1]
+    assert "simulated" not in words
 
 
 def test_a_server_that_is_not_there_is_waited_for(standing: Standing, tmp_path: Path) -> None:
