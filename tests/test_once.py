@@ -1,5 +1,6 @@
 """Promise: a room is greeted once: the second visit knows of the first, whatever became of the process that made it."""
 
+import asyncio
 import fcntl
 import os
 import subprocess
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from triage.once import KEPT_NS, UsedRooms, Visit
+from triage.clock import run
+from triage.once import KEPT_NS, TIDIED_EVERY_S, UsedRooms, Visit
 
 ROOM = "call_+15550100_a1B2c3"
 HOLDS = "import sys; from pathlib import Path; from triage.once import UsedRooms; kept = UsedRooms(Path(sys.argv[1])).enter(sys.argv[2]); print('in', flush=True); sys.stdin.read()"  # fmt: skip
@@ -92,3 +94,23 @@ def test_whoever_looks_keeps_nobody_out(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("threading.Event.wait", passes)
     assert UsedRooms(tmp_path).enter(ROOM).visit is Visit.AGAIN
     assert len(waits) == 1
+
+
+def test_a_worker_that_runs_for_long_forgets_as_one_that_begins(tmp_path: Path) -> None:
+    rooms, now_ns = UsedRooms(tmp_path), list[int]([1])
+    forgotten: list[int] = []
+
+    async def hours() -> None:
+        def forget(*, wall_ns: int) -> int:
+            forgotten.append(wall_ns)
+            return 0
+
+        rooms.forget = forget  # type: ignore[method-assign]  # what is counted is when it is asked
+        tidying = asyncio.ensure_future(rooms.tidied(lambda: now_ns[0]))
+        await asyncio.sleep(0.1)
+        now_ns[0] = 2
+        await asyncio.sleep(TIDIED_EVERY_S)
+        tidying.cancel()
+
+    run(hours(), virtual=True)
+    assert forgotten == [1, 2]

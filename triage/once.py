@@ -5,10 +5,12 @@ process lives: the kernel frees the lock however that process ends. No database 
 name may hold what was dialled.
 """
 
+import asyncio
 import fcntl
 import hashlib
 import os
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -18,6 +20,7 @@ from triage.clock import NS
 
 KEPT_NS = 72 * 3600 * NS
 """A room's file is kept this long: longer than any call may last."""
+TIDIED_EVERY_S = 3600.0
 TRIES, PAUSE_S = 3, 0.01
 """How often a lock is tried, and the pause between, s: whoever only looks has it for less."""
 
@@ -38,6 +41,12 @@ class Entered:
 
     visit: Visit
     _handle: int = field(default=-1, repr=False)
+
+    def note(self, call_id: str) -> None:
+        """Whose call is carried here, after those that were: who looks for a dead call's heir finds it. Never raises."""
+        if self._handle >= 0:
+            with suppress(OSError):  # nobody is told then that a dead call's caller was carried on
+                os.pwrite(self._handle, f"{call_id}\n".encode(), os.fstat(self._handle).st_size)
 
     def leave(self) -> None:
         """Free the lock; the file stays. Idempotent."""
@@ -94,11 +103,20 @@ class UsedRooms:
             os.close(handle)
         return Visit.AGAIN
 
+    def heir(self, call_id: str) -> str:
+        """The call that came after this one in the same room: its caller was carried on there. Empty: none is known."""
+        with suppress(OSError):
+            for path in self._folder.iterdir():
+                noted = path.read_text(encoding="ascii", errors="replace").split()
+                if call_id in noted[:-1]:
+                    return noted[noted.index(call_id) + 1]
+        return ""
+
     def _path(self, room: str) -> Path:
         return self._folder / hashlib.sha256(room.encode()).hexdigest()[:32]
 
     def forget(self, *, wall_ns: int) -> int:
-        """Remove the files of rooms that are long over; returns how many. For the start of a worker."""
+        """Remove the files of rooms that are long over; returns how many."""
         removed = 0
         with suppress(OSError):
             for path in self._folder.iterdir():
@@ -106,6 +124,12 @@ class UsedRooms:
                     path.unlink()
                     removed += 1
         return removed
+
+    async def tidied(self, wall_ns: Callable[[], int]) -> None:
+        """Forget what is long over, now and every hour, for ever. For a worker."""
+        while True:
+            await asyncio.to_thread(self.forget, wall_ns=wall_ns())
+            await asyncio.sleep(TIDIED_EVERY_S)
 
 
 def _lock(handle: int) -> None:

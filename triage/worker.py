@@ -31,6 +31,7 @@ from livekit.agents.worker import WorkerPermissions
 from livekit.protocol import models
 from livekit.rtc._ffi_client import FfiClient
 
+from audit.writers import writer_id
 from fsm.alarms import PACKET_UNDELIVERED
 from triage import engines, privacy
 from triage.admission import MB, Admission
@@ -142,7 +143,7 @@ def _checked(settings: Settings) -> None:
         raise SettingError(f"setting profile: production is refused: {obstacles[0]} (all: triage doctor)")
     desk_of(settings)
     script_of(settings)
-    loaded = engines.load(settings, writer=f"worker-{os.getpid()}", deferred=True)
+    loaded = engines.load(settings, writer=writer_id("worker"), deferred=True)
     loaded.engines.close()
     if loaded.warning:
         log.warning("%s", loaded.warning)
@@ -152,7 +153,6 @@ def _checked(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings, line: Line) -> int:
-    rooms_of(settings).forget(wall_ns=Clock().wall_ns())
     for window in windows_of(settings):
         window.shorten()
     psutil.cpu_percent()
@@ -174,7 +174,10 @@ async def _serve(settings: Settings, line: Line) -> int:
     try:
         async with _health(server, admission, line.ports.worker), asyncio.TaskGroup() as group:
             rescues = _rescues(server, settings, line, admission, group)
-            watching = group.create_task(rescues.watch())
+            watching = [
+                group.create_task(rescues.watch()),
+                group.create_task(rooms_of(settings).tidied(Clock().wall_ns)),
+            ]
             running = group.create_task(server.run(devmode=False))
             stop = group.create_task(ending.wait())
             await asyncio.wait((running, stop), return_when=asyncio.FIRST_COMPLETED)
@@ -182,8 +185,8 @@ async def _serve(settings: Settings, line: Line) -> int:
                 await _drained(server, settings, admission, rescues)
                 await server.aclose()
             rescues.over = True
-            watching.cancel()
-            stop.cancel()
+            for task in (*watching, stop):
+                task.cancel()
     except BaseExceptionGroup as group_error:
         raise leaf(group_error) from None
     log.info("worker: ended")
@@ -392,7 +395,7 @@ def prewarm(settings: Settings, process: JobProcess) -> None:
 
 
 def _loaded(settings: Settings) -> Ready:
-    loaded = engines.load(settings, writer=f"call-{os.getpid()}", deferred=True)
+    loaded = engines.load(settings, writer=writer_id("call"), deferred=True)
     multiprocessing.util.Finalize(None, loaded.engines.close, exitpriority=1)
     return Ready(
         settings=settings,
