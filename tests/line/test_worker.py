@@ -187,7 +187,7 @@ async def test_a_killed_process_takes_no_other_call_with_it_and_its_caller_is_re
     assert find(clips.clip("rescued").pcm, heard.pcm, after=after).sure
     assert "greeting" not in prompts(record)
     dead = next(listed for listed in line.calls() if listed.call not in {*line.known, record.call})
-    assert not dead.closed
+    assert line.read(dead.call).payloads("call"), "what it had written can be opened and verified"
     assert (line.programs()["worker"].pid, line.programs()["keeper"].pid) == (worker, keeper)
 
     line.begin()
