@@ -266,8 +266,7 @@ async def test_the_pair_goes_on_talking_when_the_agent_dies(line: WholeLine, tmp
     async with evening(line, tmp_path) as now:
         await now.bridged(await now.accept())
         record = await line.record(closed=False)
-        opened = next(r.header.opens for r in record.records if r.header.opens is not None)
-        agent = psutil.Process(int(opened.writer.rpartition("-")[2]))
+        agent = psutil.Process(record.pid)
         os.kill(agent.pid, signal.SIGKILL)
         killed_s = line.since()
         await asyncio.sleep(8.0)

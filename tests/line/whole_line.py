@@ -110,6 +110,12 @@ class CallRecord:
         return found[0] / 1e9 if found else float("nan")
 
     @property
+    def pid(self) -> int:
+        """Of the process that carried the call; the id of a writer begins with its kind and this."""
+        opened = next(r.header.opens for r in self.records if r.header.opens is not None)
+        return int(opened.writer.split("-")[1])
+
+    @property
     def outcome(self) -> str:
         """How the call ended."""
         return next((str(p["outcome"]) for p in self.payloads("call") if "outcome" in p), "")
