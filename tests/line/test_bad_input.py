@@ -31,6 +31,10 @@ LONGEST_GAP_S = 0.2
 """Between two packets of audio at the phone of the call in progress, on a busy machine."""
 FLOOD_GAP_S = 0.6
 """The same while fifty callers at once are given rooms on two cores."""
+LEAST_SHARE = 0.95
+"""Of the 50 packets a second that the phone should get; the rest came too late to be sent."""
+TORRENT_SHARE = 0.85
+"""The same while 300 calls a second ring."""
 MESSAGES, SEED = 200, 20261121
 FLOOD, FLOOD_S = 200, 2.0
 TORRENT, TORRENT_S = 2500, 8.0
@@ -117,7 +121,12 @@ class Sender:
 
 @asynccontextmanager
 async def call_in_progress(
-    line: WholeLine, folder: Path, talk_s: float = TALK_S, *, longest_gap_s: float = LONGEST_GAP_S
+    line: WholeLine,
+    folder: Path,
+    talk_s: float = TALK_S,
+    *,
+    longest_gap_s: float = LONGEST_GAP_S,
+    least_share: float = LEAST_SHARE,
 ) -> AsyncIterator[SippCaller]:
     """A caller who is in a call inside, hears it without a hole, and hangs up after it as ever."""
     line.begin()
@@ -132,7 +141,7 @@ async def call_in_progress(
     arrivals = packets_of(line, caller, sure_s)
     assert np.diff(arrivals).max() <= longest_gap_s, "the call in progress had a hole"
     assert arrivals[-1] - arrivals[0] > talk_s - 4
-    assert len(arrivals) > 0.95 * 50 * (arrivals[-1] - arrivals[0])
+    assert len(arrivals) > least_share * 50 * (arrivals[-1] - arrivals[0])
     record: CallRecord = await line.record(limit_s=30)
     assert record.outcome == "hung_up" and "greeting" in str(record.payloads("playout"))
 
@@ -333,7 +342,7 @@ async def test_a_flood_of_invites_takes_nothing_from_a_call_in_progress(line: Wh
 
 async def test_a_torrent_of_invites_keeps_no_call_from_hanging_up(line: WholeLine, tmp_path: Path) -> None:
     """2,500 calls in 8 s: the bench remembers 2,000 of them and drops the rest, but hears the BYE of the call in progress."""
-    async with call_in_progress(line, tmp_path, 12.0, longest_gap_s=FLOOD_GAP_S):
+    async with call_in_progress(line, tmp_path, 12.0, longest_gap_s=FLOOD_GAP_S, least_share=TORRENT_SHARE):
         began_s = line.since()
         with Sender(line) as flooder:
             for n in range(TORRENT):
