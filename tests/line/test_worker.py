@@ -15,6 +15,7 @@ import pytest
 from livekit import api
 
 from tests.line.whole_line import CallRecord, WholeLine, ringing, spoken, telephone, until, whole_line
+from triage.answering import LAST_WORDS
 from triage.bench.phones import baresip
 from triage.bench.phones.baresip import PhoneSettings
 from triage.bench.phones.hearing import find, onset
@@ -250,11 +251,14 @@ def hung_up_on(line: WholeLine, settings: PhoneSettings, since_s: float) -> bool
     return any(m.method == "BYE" for m in told)
 
 
-async def test_the_end_of_the_worker_lets_a_call_end_and_then_brings_a_nurse(line: WholeLine, tmp_path: Path) -> None:
+async def test_the_end_of_the_worker_lets_a_call_end_and_then_brings_a_nurse(
+    line: WholeLine, clips: ClipLibrary, tmp_path: Path
+) -> None:
     """Last: the supervisor starts another worker after it. Told to all its processes, as Ctrl-C and systemd do."""
     line.begin()
     worker = line.programs()["worker"]
-    async with ringing(line, silent(tmp_path)) as phone:
+    settings, since_s = silent(tmp_path), line.since()
+    async with ringing(line, settings) as phone:
         await answered(phone)
         await asyncio.sleep(1.0)
         assert os.getpgid(call_process(line).pid) == worker.pid
@@ -263,10 +267,15 @@ async def test_the_end_of_the_worker_lets_a_call_end_and_then_brings_a_nurse(lin
         assert len([m for m in line.network.messages() if m.method == "BYE" and m.sent_s > line.since() - 1]) == 0
         await until(lambda: "nurses take over" in line.log("worker"), limit_s=line.settings.worker_drain_s + 2)
         record = await line.record(limit_s=CUT_AFTER_S + 10)
-        await phone.command("hangup")
+        sealed_s = line.since()
+        await until(lambda: hung_up_on(line, settings, since_s), limit_s=20.0)
     (end,) = [payload for payload in record.payloads("call") if "outcome" in payload]
     assert end["broken_off"], "nobody came, and the worker had to go"
     reasons = {effect.get("reason") for p in record.payloads("step") for effect in p["effects"]}
     assert "stage_failed" in reasons
+    assert "callback" in record.events(), "who waited for a nurse is rung back"
+    heard = line.audio(settings.sip_port, since_s=since_s)
+    for name in LAST_WORDS:
+        assert find(clips.clip(name).pcm, heard.pcm, after=heard.position(sealed_s) - 2 * RATE).sure
     await until(lambda: not psutil.pid_exists(worker.pid) or worker.status() == psutil.STATUS_ZOMBIE, limit_s=20)
     assert "worker: ended" in line.log("worker")
