@@ -48,8 +48,7 @@ class Journal:
         """Bytes that were written and not yet joined."""
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._fd = _locked(self.path)
             self.size = os.fstat(self._fd).st_size
             _sync_folder(folder)
         except BlockingIOError:
@@ -155,6 +154,20 @@ def read_file(path: Path) -> Iterator[Entry]:
 def _line(entry: Entry) -> bytes:
     raw = entry.to_json()
     return b"%08x %s\n" % (zlib.crc32(raw), raw)
+
+
+def _locked(path: Path) -> int:
+    """The file, ours alone. Who joined and removed an older one between our two calls leaves us one without a name."""
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(fd)
+            raise
+        if os.fstat(fd).st_nlink:
+            return fd
+        os.close(fd)
 
 
 def _sync_folder(folder: Path) -> None:

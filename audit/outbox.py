@@ -1,7 +1,8 @@
 """Durable work that a call leaves behind: the summary to write, the caller to ring back.
 
 A summary job exists from the call's first record on; it is ready when the call's writer has finished. A job whose
-writer died never gets ready: the keeper asks for `orphans`. Times are wall time in ns since 1970.
+writer died never gets ready: the keeper looks at what is `unfinished`, and takes the job of a call whose writer it knows
+to be dead as an orphan's. Times are wall time in ns since 1970.
 """
 
 from dataclasses import dataclass
@@ -53,13 +54,25 @@ class Outbox:
         """
         return self._take("ready_ns IS NOT NULL", (), at_ns, lease_ns, limit)
 
-    def take_orphans(self, *, at_ns: int, opened_before_ns: int, lease_ns: int, limit: int = 10) -> list[Job]:
-        """Take jobs that never got ready although their call began long ago: its process died.
+    def unfinished(self) -> list[str]:
+        """Calls whose job is not ready: they live, or their process died; oldest first.
+
+        Raises:
+            StoreFailed: the store cannot be read.
+        """
+        with explained(self._store.path), self._store.connection() as connection:
+            rows = connection.execute(
+                "SELECT call FROM job WHERE done_ns IS NULL AND ready_ns IS NULL ORDER BY opened_ns, id"
+            ).fetchall()
+        return [str(call) for (call,) in rows]
+
+    def take_orphan(self, call: str, *, at_ns: int, lease_ns: int) -> list[Job]:
+        """Take the job of a call whose process died; none where it got ready after all, or somebody has it.
 
         Raises:
             StoreFailed: the store cannot be used.
         """
-        return self._take("ready_ns IS NULL AND opened_ns < ?", (opened_before_ns,), at_ns, lease_ns, limit)
+        return self._take("ready_ns IS NULL AND call = ?", (call,), at_ns, lease_ns, 1)
 
     def done(self, job: str, *, at_ns: int) -> None:
         """The work is done and durable.
@@ -109,7 +122,7 @@ class Outbox:
             done = connection.execute("UPDATE callback SET done_ns = ? WHERE id = ? AND done_ns IS NULL", (at_ns, task))
             return done.rowcount == 1
 
-    def _take(self, ready: str, values: tuple[int, ...], at_ns: int, lease_ns: int, limit: int) -> list[Job]:
+    def _take(self, ready: str, values: tuple[int | str, ...], at_ns: int, lease_ns: int, limit: int) -> list[Job]:
         with explained(self._store.path), self._store.connection() as connection, transaction(connection):
             rows = connection.execute(
                 f"SELECT {_JOB} FROM job WHERE done_ns IS NULL AND {ready} "

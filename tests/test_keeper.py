@@ -181,7 +181,7 @@ def test_the_job_exists_from_the_first_record_on() -> None:
             now = living.clock.wall_ns()
             outbox = Outbox(store)
             found.append(len(outbox.take(at_ns=now, lease_ns=1)))
-            found.append(len(outbox.take_orphans(at_ns=now, opened_before_ns=now, lease_ns=1)))
+            found.append(len(outbox.unfinished()))
 
     call.ring(story)
     assert found == [0, 1]

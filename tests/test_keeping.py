@@ -195,7 +195,7 @@ def test_a_store_that_is_replaced_is_seen(folder: Path, keeper: Callable[[], Run
     running.until(lambda: closed_in(folder, call.finished.call_id))
 
 
-def test_a_chain_whose_writer_died_is_left_open_and_holds_up_nobody(
+def test_a_chain_of_whose_writer_nobody_can_tell_is_left_open_and_holds_up_nobody(
     folder: Path, keeper: Callable[[], Running]
 ) -> None:
     program = (

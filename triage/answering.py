@@ -205,6 +205,7 @@ async def carry(ready: Ready, place: Place, *, rescue: bool = False) -> str:
                     return _said("a call that nobody answered in time, or that was given up", logging.WARNING)
                 known = rescue or entered.visit is not Visit.FIRST or answered_before
                 call = ready.live = _call(ready, line, stt, clock, known=known, began_ns=began_ns)
+                entered.note(call.call_id)
                 number.give_to(call)
                 if ready.ending:  # said between the answer and here
                     asyncio.get_running_loop().call_soon(ready.end)

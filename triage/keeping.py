@@ -3,8 +3,9 @@
 1. One keeper per data folder: a lock says so, and the kernel frees it however the keeper ends.
 2. Every round: what is due in the outbox is written; now and then journals of writers that died join the store, and nurses'
    packets that have expired are wiped.
-3. A store that is locked, full or gone is said once, and tried again for as long as it takes.
-4. SIGTERM or Ctrl-C: what is due now is still written, then it ends. A second one: at once.
+3. A call whose process died is ended in its place, once its journal has joined and a short grace is over.
+4. A store that is locked, full or gone is said once, and tried again for as long as it takes.
+5. SIGTERM or Ctrl-C: what is due now is still written, then it ends. A second one: at once.
 
 Whether it works is seen from outside by its heartbeat: a file, written anew after every round that reached its end.
 """
@@ -29,7 +30,10 @@ from triage.clock import NS, Clock
 from triage.config import Settings
 from triage.errors import StorageError, TriageError, UsageError
 from triage.handoff.desk import shelf_of
-from triage.keeper import Keeper
+from triage.keeper import Keeper, Summarised
+from triage.once import UsedRooms
+from triage.orphans import Orphans
+from triage.watch import CALLER_LEFT_ALONE
 
 EVERY_S = 0.3
 """From the end of one round to the next, s."""
@@ -63,6 +67,8 @@ class _Service:
         """Number of the database's file, to see when it was replaced."""
         self._told: dict[str, str] = {}
         self._trouble = ""
+        self._orphans: Orphans | None = None
+        self._elsewhere: set[str] = set()
         self._asked = asyncio.Event()
 
     async def run(self) -> int:
@@ -112,16 +118,32 @@ class _Service:
             self._join()
             shelf_of(self._settings).sweep(wall_ns=clock.wall_ns())
         writer = self._opened()
-        keeper = Keeper(self._folder, writer, now_ns=clock.now_ns, wall_ns=clock.wall_ns)
+        if self._orphans is None:
+            rooms = UsedRooms(self._settings.data_dir / "line" / "rooms")
+            self._orphans = Orphans(self._folder.spool, rooms, now_ns=clock.now_ns)
+        keeper = Keeper(self._folder, writer, now_ns=clock.now_ns, wall_ns=clock.wall_ns, orphans=self._orphans)
         done = keeper.work()
         for one in done:
             self._told.pop(one.call_id, None)
-            log.info("call %s: summary written %.1f s after its record was sealed", one.call_id, one.waited_ns / NS)
+            self._tell(one)
+        for call in sorted(self._orphans.elsewhere - self._elsewhere):
+            log.info("call %s: no end yet, and its writer is not known here; it counts as living", printable(call))
+        self._elsewhere = self._orphans.elsewhere
         for call, kind in keeper.troubles.items():
             if self._told.get(call) != kind:
                 self._told[call] = kind
                 log.error("call %s: no summary yet (%s); it is tried again", printable(call), kind)
         return len(done)
+
+    @staticmethod
+    def _tell(one: Summarised) -> None:
+        after_s = one.waited_ns / NS
+        if not one.died:
+            log.info("call %s: summary written %.1f s after its record was sealed", one.call_id, after_s)
+            return
+        log.error("call %s: its process died; summary written %.1f s after the last record", one.call_id, after_s)
+        if one.owed:
+            log.error("page %s call %s: a call-back task stands", CALLER_LEFT_ALONE, one.call_id)
 
     def _join(self) -> None:
         store = SqliteStore(self._folder.database)

@@ -19,6 +19,8 @@ VERSION = 1
 FINDING = "note_finding"
 """Name of the tool record that holds one answer of the interview: slot, value, text, status."""
 BOOKED = "book_callback"
+DIED = "process_died"
+"""Outcome of a call that nobody could end; its process said none."""
 OUTCOMES = {
     "nurse_bridged": "a nurse took the call",
     "transferred": "the carrier transferred the caller to the nurses",
@@ -26,6 +28,7 @@ OUTCOMES = {
     "callback_booked": "a call-back was booked and the call was ended with a goodbye",
     "hung_up": "the caller hung up",
     "failed": "the call failed",
+    DIED: "the process that carried the call died",
 }
 LABELS = {
     "callback": "call-back number",
@@ -67,14 +70,34 @@ class SourceRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Death:
+    """What is known of a call whose process died in the middle of it."""
+
+    last: str
+    """When the last thing was written, UTC, and how far into the call."""
+    place: str
+    """Where that lies in the chain."""
+    level: str
+    """The gravest level found by then; empty: nothing urgent."""
+    nurse: bool
+    """Somebody of the nurses had the caller."""
+    owed: bool = False
+    """Nobody had the caller and no task stood: one is opened with this summary."""
+    heir: str = ""
+    """The call in which another process went on with the caller."""
+
+
+@dataclass(frozen=True, slots=True)
 class SummarySource:
     """What a summary is made from: one call's records, in the order of its chain."""
 
     call_id: str
     records: tuple[SourceRecord, ...]
+    death: Death | None = None
+    """Where the call's process died in the middle of it."""
 
     @classmethod
-    def of(cls, call_id: str, opened: Iterable[OpenedRecord]) -> "SummarySource":
+    def of(cls, call_id: str, opened: Iterable[OpenedRecord], death: Death | None = None) -> "SummarySource":
         """From what the reader opened."""
         return cls(
             call_id,
@@ -88,6 +111,7 @@ class SummarySource:
                 )
                 for record in opened
             ),
+            death,
         )
 
 
@@ -185,6 +209,8 @@ class _Notes:
     outcome: str = ""
 
     def __post_init__(self) -> None:
+        if self.source.death is not None:
+            self.outcome = DIED
         for record in self.source.records:
             self._sort(record)
 
@@ -253,6 +279,8 @@ def _situation(notes: _Notes) -> list[Statement]:
     if notes.finished is not None:
         how = OUTCOMES.get(notes.outcome, notes.outcome or UNKNOWN)
         found.append(_state(Part.SITUATION, f"How it ended: {how}.", notes.finished))
+    elif notes.source.death is not None:
+        found += _death(notes.source.death)
     else:
         found.append(Statement(Part.SITUATION, "How it ended: not on record; the process that carried the call died."))
     if notes.handover is not None:
@@ -269,6 +297,18 @@ def _situation(notes: _Notes) -> list[Statement]:
     else:
         found.append(Statement(Part.SITUATION, "No words of the caller were recognised."))
     return found
+
+
+def _death(death: Death) -> list[Statement]:
+    nurse = "a nurse had the caller" if death.nurse else "no nurse is known to have had the caller"
+    known = f"{_plain(death.level)} had been found" if death.level else "nothing urgent had been found"
+    found = [
+        f"How it ended: {OUTCOMES[DIED]}. The last thing was written {death.last}; what came after is not on record.",
+        f"By then {known}, and {nurse}.",
+    ]
+    if death.heir:
+        found.append(f"Another process went on with the caller, in call {death.heir}.")
+    return [Statement(Part.SITUATION, text, records=(death.place,)) for text in found]
 
 
 def _why(order: Mapping[str, Any]) -> str:
@@ -351,6 +391,8 @@ def _recommendation(notes: _Notes) -> list[Statement]:
     for tool in notes.tools:
         if tool.payload.get("name") == BOOKED:
             found.append(_booking(tool))
+    if notes.source.death is not None:
+        found.append(_task(notes, notes.source.death))
     for task in notes.callbacks:
         minutes = int(task.payload.get("within_ns", 0)) // _NS_PER_S // 60
         reason = _plain(str(task.payload.get("reason", "")))
@@ -371,6 +413,16 @@ def _recommendation(notes: _Notes) -> list[Statement]:
             text = f"The caller heard: {_quoted(str(said.payload['text']))}{cut}."
             found.append(_state(Part.RECOMMENDATION, text, said))
     return found
+
+
+def _task(notes: _Notes, death: Death) -> Statement:
+    if death.owed:
+        text = "A call-back task was opened with this summary, as nobody is known to have had the caller; strike it off where somebody had."
+    elif notes.callbacks:
+        text = "A call-back task stands."
+    else:
+        text = "No call-back task stands in this call."
+    return Statement(Part.RECOMMENDATION, text)
 
 
 def _booking(tool: SourceRecord) -> Statement:

@@ -31,6 +31,7 @@ from livekit.agents.worker import WorkerPermissions
 from livekit.protocol import models
 from livekit.rtc._ffi_client import FfiClient
 
+from audit.writers import writer_id
 from fsm.alarms import PACKET_UNDELIVERED
 from triage import engines, privacy
 from triage.admission import MB, Admission
@@ -142,7 +143,7 @@ def _checked(settings: Settings) -> None:
         raise SettingError(f"setting profile: production is refused: {obstacles[0]} (all: triage doctor)")
     desk_of(settings)
     script_of(settings)
-    loaded = engines.load(settings, writer=f"worker-{os.getpid()}", deferred=True)
+    loaded = engines.load(settings, writer=writer_id("worker"), deferred=True)
     loaded.engines.close()
     if loaded.warning:
         log.warning("%s", loaded.warning)
@@ -394,7 +395,7 @@ def prewarm(settings: Settings, process: JobProcess) -> None:
 
 
 def _loaded(settings: Settings) -> Ready:
-    loaded = engines.load(settings, writer=f"call-{os.getpid()}", deferred=True)
+    loaded = engines.load(settings, writer=writer_id("call"), deferred=True)
     multiprocessing.util.Finalize(None, loaded.engines.close, exitpriority=1)
     return Ready(
         settings=settings,

@@ -16,27 +16,35 @@ def test_a_job_exists_with_the_genesis_and_is_ready_with_the_last_record(tmp_pat
     outbox = Outbox(setup.store.inner)
     call = setup.writer.open_call(CALLS[0], monotonic_ns=0, wall_ns=WALL)
     assert outbox.take(at_ns=WALL, lease_ns=1) == []
-    assert [job.call for job in outbox.take_orphans(at_ns=WALL, opened_before_ns=WALL + 1, lease_ns=0)] == [CALLS[0]]
+    assert outbox.unfinished() == [CALLS[0]]
     call.finish(monotonic_ns=1, wall_ns=WALL + 5)
     (job,) = outbox.take(at_ns=WALL + 6, lease_ns=10)
-    assert (job.call, job.kind, job.opened_ns, job.ready_ns, job.attempts) == (CALLS[0], "summary", WALL, WALL + 5, 1)
+    assert (job.call, job.kind, job.opened_ns, job.ready_ns, job.attempts) == (CALLS[0], "summary", WALL, WALL + 5, 0)
     assert outbox.take(at_ns=WALL + 7, lease_ns=10) == [], "somebody has it"
     (again,) = outbox.take(at_ns=WALL + 16, lease_ns=10)
-    assert again.attempts == 2, "the lease ran out"
+    assert again.attempts == 1, "the lease ran out"
     outbox.failed(job.id, retry_ns=WALL + 100)
     assert outbox.take(at_ns=WALL + 99, lease_ns=10) == []
     assert len(outbox.take(at_ns=WALL + 100, lease_ns=10)) == 1
     outbox.done(job.id, at_ns=WALL + 101)
     assert outbox.take(at_ns=WALL + HOUR, lease_ns=10) == []
-    assert outbox.take_orphans(at_ns=WALL + HOUR, opened_before_ns=WALL + HOUR, lease_ns=10) == []
+    assert outbox.unfinished() == [] == outbox.take_orphan(CALLS[0], at_ns=WALL + HOUR, lease_ns=10)
     setup.writer.close()
 
 
-def test_a_young_call_is_no_orphan(tmp_path: Path) -> None:
+def test_an_orphans_job_is_taken_by_its_call_once_and_not_when_it_got_ready_after_all(tmp_path: Path) -> None:
     setup = Setup(tmp_path, inline=True)
-    setup.writer.open_call(CALLS[0], monotonic_ns=0, wall_ns=WALL)
+    calls = [setup.writer.open_call(name, monotonic_ns=0, wall_ns=WALL) for name in CALLS[:2]]
     outbox = Outbox(setup.store.inner)
-    assert outbox.take_orphans(at_ns=WALL + HOUR, opened_before_ns=WALL, lease_ns=1) == []
+    assert outbox.unfinished() == list(CALLS[:2])
+    (job,) = outbox.take_orphan(CALLS[0], at_ns=WALL, lease_ns=10)
+    assert (job.call, job.ready_ns) == (CALLS[0], None)
+    assert outbox.take_orphan(CALLS[0], at_ns=WALL + 9, lease_ns=10) == [], "somebody has it"
+    assert outbox.unfinished() == list(CALLS[:2]), "a lease ends nothing"
+    outbox.done(job.id, at_ns=WALL + 9)
+    calls[1].finish(monotonic_ns=1, wall_ns=WALL + 10)
+    assert outbox.take_orphan(CALLS[1], at_ns=WALL + 11, lease_ns=10) == []
+    assert outbox.unfinished() == []
     setup.writer.close()
 
 

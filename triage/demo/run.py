@@ -7,7 +7,6 @@
 """
 
 import asyncio
-import os
 import shutil
 import signal
 import subprocess
@@ -22,6 +21,7 @@ from audit.errors import AuditError
 from audit.folder import AuditFolder
 from audit.reader import Reader
 from audit.store import SqliteStore
+from audit.writers import writer_id
 from triage.call import Engines, Equipment, Finished, LiveCall, new_call_id
 from triage.clock import Clock, busy_hook
 from triage.clock import run as run_loop
@@ -138,7 +138,7 @@ def _prepared(order: DemoOrder, settings: Settings, console: Console) -> _Stage:
     else:
         patient = cast.patient_of(scenario, lines)
     recogniser = "scripted" if settings.stt == "scripted" else scenario.recogniser
-    loaded = load_engines(settings, writer=f"demo-{os.getpid()}", inline=order.fast, voice_busy=busy_hook("voice"))
+    loaded = load_engines(settings, writer=writer_id("demo"), inline=order.fast, voice_busy=busy_hook("voice"))
     if loaded.warning:
         console.print(loaded.warning, style="yellow", soft_wrap=True)
     console.print(LIMITS if recogniser == "pocketsphinx" else SCRIPTED, style="dim", soft_wrap=True)
