@@ -174,7 +174,7 @@ def test_a_writer_thread_that_dies_is_replaced(tmp_path: Path) -> None:
 
 
 async def test_when_the_journal_fails_too_the_receipt_says_so_and_nothing_is_forgotten(tmp_path: Path) -> None:
-    setup = Setup(tmp_path)
+    setup = Setup(tmp_path, spool_after_s=1.0, hung_after_s=20.0)  # the opening goes to the store itself
     call = open_call(setup.writer)
     await call.opened.wait()
     journal_file = setup.writer._journal
