@@ -106,6 +106,10 @@ class FakeRoom:
         self.rpcs.append((destination_identity, method))
         if isinstance(self.rpc_answer, Exception):
             raise self.rpc_answer
+        if destination_identity not in self.remote_participants:
+            raise RuntimeError("nobody of that name")
+        if method == "lk.sip.EndCall":
+            self.leave(destination_identity)
         return self.rpc_answer
 
 

@@ -39,6 +39,7 @@ async def test_a_nurse_who_cannot_be_joined_is_told_as_lost_within_three_seconds
     async with seen(nurse=Telephone(answers_s=0.3)) as call:
         await held(call)
         call.world.failing.update(dict.fromkeys(API, AWAY))
+        call.room.rpc_answer = RuntimeError("no")
         call.line.bridge(1)
         await asyncio.sleep(2.0)
         assert K.NURSE_LOST not in call.kinds, "it is tried first"

@@ -147,6 +147,7 @@ async def test_a_caller_who_is_kept_stands_though_the_server_does_nothing() -> N
         call.transfer(1, DIAL)
         await call.until(K.ANSWERED)
         call.world.failing["remove"] = SignallingError(Fault.UNKNOWN)
+        call.room.rpc_answer = RuntimeError("no")
         await call.line.close(keep_caller=True)
         assert CALLER in call.room.remote_participants
         assert BRIDGED not in call.room.remote_participants[NURSE].attributes, "whoever comes puts her out"

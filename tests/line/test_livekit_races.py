@@ -16,6 +16,7 @@ from tests.line.fake_rooms import CALLER, ROOM_CLOSED, TIMED_OUT, Telephone
 from tests.virtual import in_virtual_time
 from triage.errors import TimedOut, Unavailable
 from triage.lines.livekit import line as lines
+from triage.lines.livekit.ending import ENDING_TRIES
 from triage.lines.livekit.headers import PACKET_HEADER
 from triage.lines.livekit.nurse_leg import ACCEPTING_KEY
 from triage.lines.livekit.signalling import Fault, SignallingError
@@ -179,18 +180,23 @@ async def test_what_is_said_after_the_end_is_heard_by_nobody_and_stays_queued_un
 
 @in_virtual_time
 async def test_hanging_up_tries_again_and_another_way() -> None:
-    for failing, rpc, ended, rpcs in (
-        (SignallingError(Fault.UNKNOWN), "{}", 1, 1),
-        (SignallingError(Fault.UNKNOWN), RuntimeError("no"), lines.ENDING_TRIES, lines.ENDING_TRIES),
-        (SignallingError(Fault.GONE), "{}", 1, 0),
+    for failing, rpc, there, ended, rpcs in (
+        (Fault.UNKNOWN, "{}", True, 1, 1),
+        (Fault.UNKNOWN, RuntimeError("no"), True, ENDING_TRIES, ENDING_TRIES),
+        (Fault.GONE, "{}", False, 1, 0),
+        (Fault.GONE, "{}", True, 1, 1),
+        (Fault.GONE, RuntimeError("no"), True, ENDING_TRIES, ENDING_TRIES),
     ):
         async with seen() as call:
-            call.world.failing["end_call"] = failing
+            call.world.failing["end_call"] = SignallingError(failing)
             call.room.rpc_answer = rpc
+            if not there:
+                call.room.remote_participants.clear()
             await call.line.hang_up()
             await call.line.hang_up()
             assert len(call.world.requests("end_call")) == ended
             assert call.room.rpcs == [(CALLER, "lk.sip.EndCall")] * rpcs
+            assert (CALLER in call.room.remote_participants) is isinstance(rpc, RuntimeError)
             await asyncio.sleep(0)
             assert call.kinds == [K.HUNG_UP]
 
@@ -216,6 +222,28 @@ async def test_who_comes_after_a_process_that_died_puts_out_what_it_left_behind(
         call.room.join("nurse_3", "ringing")
         await call.line.open()
         await call.line.connect()
+        assert set(call.room.remote_participants) == {CALLER}
+
+
+@in_virtual_time
+async def test_legs_that_a_redis_which_was_emptied_forgot_are_put_out_all_the_same() -> None:
+    """livekit-server looks for them in Redis, and says that there is nobody of that name."""
+    async with seen(nurse=Telephone(answers_s=0.3)) as call:
+        call.transfer(1, DIAL)
+        call.transfer(2, DIAL, "other")
+        await asyncio.sleep(1.7)
+        call.world.failing.update(dict.fromkeys(("remove", "end_call"), SignallingError(Fault.GONE)))
+        call.line.release(1)
+        await asyncio.sleep(0.5)
+        assert set(call.room.remote_participants) == {CALLER, "nurse_2"}
+        began = call.world.clock.now_ns()
+        await call.line.close()
+        assert call.room.remote_participants == {} and call.world.clock.now_ns() - began < 1e9
+    async with seen(up=False) as call:
+        call.room.join("nurse_3", "ringing")
+        call.world.failing["remove"] = SignallingError(Fault.GONE)
+        await call.line.open()
+        await asyncio.sleep(0.5)
         assert set(call.room.remote_participants) == {CALLER}
 
 

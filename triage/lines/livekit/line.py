@@ -25,11 +25,12 @@ from fsm.events import Rung
 from fsm.states import RungKind
 from triage.clock import Clock
 from triage.errors import TimedOut, TriageError, Unavailable
+from triage.lines.livekit.ending import end
 from triage.lines.livekit.headers import PACKET_HEADER
 from triage.lines.livekit.nurse_leg import Around, NurseLeg, Presence
 from triage.lines.livekit.outcomes import GONE, NOT_FOUND, outcome_of
 from triage.lines.livekit.rooms import ACTIVE, BRIDGED, HANGUP, LEFT, NURSE, SIP, STATUS
-from triage.lines.livekit.signalling import LEEWAY_S, Fault, Signalling, SignallingError
+from triage.lines.livekit.signalling import Signalling, SignallingError
 from triage.lines.livekit.sound import Hearing, Voice
 from triage.lines.livekit.studio import Mouth, RtcStudio, Studio
 from triage.lines.livekit.tasks import Tasks
@@ -43,9 +44,6 @@ RETURN_S, ALL_RETURN_S = 5.0, 15.0
 """A caller who was cut off from the room, and did not leave it, may come back within this; longer when we all were."""
 PROOF_S = 0.3
 """A caller whose leg stands this long after a REFER's success was really transferred."""
-ENDING_TRIES, ENDING_PAUSE_S = 3, 0.5
-"""How often the end of a call is asked for, and the pause between."""
-RPC_S = 3.0
 CLOSE_S = 8.0
 """Closing waits for nobody longer than this, a server that is gone included."""
 LAST_WORD_S = 6.0
@@ -135,7 +133,7 @@ class LiveKitLine:
             self._series = self._series or token_hex(2)
         for other in others:
             if BRIDGED not in other.attributes:
-                self._tasks.start(self._put_out(other.identity), "leg left behind")
+                self._tasks.start(end(self._room, other.identity, self._signalling.remove), "leg left behind")
         for other in others:
             if BRIDGED in other.attributes:
                 await self._until_alone(other)
@@ -233,25 +231,7 @@ class LiveKitLine:
         if not self.ours:
             return
         self._leg_ended("own clock")
-        for _ in range(ENDING_TRIES):
-            try:
-                await self._signalling.end_call(self._caller)
-            except SignallingError as error:
-                if error.kind is Fault.GONE:
-                    return
-                log.warning("the caller's call could not be ended: %s", error.kind.value)
-                with suppress(Exception):  # another way, past the API; the SDK raises what it likes, or never answers
-                    async with asyncio.timeout(RPC_S + LEEWAY_S):
-                        await self._room.local_participant.perform_rpc(
-                            destination_identity=self._caller,
-                            method="lk.sip.EndCall",
-                            payload="{}",
-                            response_timeout=RPC_S,
-                        )
-                    return
-                await asyncio.sleep(ENDING_PAUSE_S)
-            else:
-                return
+        await end(self._room, self._caller, self._signalling.end_call)
 
     async def close(self, *, keep_caller: bool = False) -> None:
         """Free everything, and put out whom nobody needs any more; idempotent, never raises.
@@ -279,12 +259,6 @@ class LiveKitLine:
             await leg.close()
         if self._mouth is not None:
             await self._mouth.close()
-
-    async def _put_out(self, identity: str) -> None:
-        try:
-            await self._signalling.remove(identity)
-        except SignallingError as error:
-            log.warning("a leg left behind could not be put out: %s", error.kind.value)
 
     async def _let_go(self, *, keep_caller: bool) -> None:
         """End the legs that need us. Nurse and caller who talk to each other do not."""

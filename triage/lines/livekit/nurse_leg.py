@@ -20,6 +20,7 @@ from typing import Any
 
 from triage.clock import NS, Clock
 from triage.errors import Unavailable
+from triage.lines.livekit.ending import ended
 from triage.lines.livekit.headers import PACKET_HEADER
 from triage.lines.livekit.outcomes import outcome_of
 from triage.lines.livekit.rooms import ACTIVE, AGENT, BRIDGED, HANGUP, LEFT, NURSE, RINGING, STATUS
@@ -515,9 +516,7 @@ class NurseLeg:
         """Put it out of the room; the SIP service hangs up, or stops ringing."""
         for pause_s in PUT_OUT_S:
             await asyncio.sleep(pause_s)
-            if await self._ask(self._around.signalling.remove(self.identity)) and not self._dialling:
-                return
-            if not self._dialling and not self._present():
+            if await ended(self._around.room, self.identity, self._around.signalling.remove) and not self._dialling:
                 return
 
     # --- who is in the room
