@@ -17,6 +17,7 @@ import pytest
 from audit.folder import AuditFolder
 from audit.outbox import Callback, Outbox
 from audit.reader import Reader
+from audit.spool import join_spool
 from audit.store import SqliteStore
 from audit.writers import TOLD, Life, life_of, writer_id
 from tests.calls import scratch
@@ -109,15 +110,18 @@ def carried(
 
 
 class Rounds:
-    """A keeper in this process whose clock the test turns; journals have joined."""
+    """A keeper in this process whose clock the test turns; journals have joined, unless it says otherwise."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, joined: bool = True) -> None:
         self.folder, self.now_ns = AuditFolder(folder), 1
-        for left in self.folder.spool.glob("*.journal"):
-            assert left.stat().st_size == 0
-            left.unlink()
+        if joined:
+            self.join()
         self.rooms = UsedRooms(folder / "line" / "rooms")
         self.orphans = Orphans(self.folder.spool, self.rooms, now_ns=lambda: self.now_ns)
+
+    def join(self) -> None:
+        with closing(SqliteStore(self.folder.database)) as store:
+            join_spool(store, self.folder.spool)
 
     def round(self, later_s: float = 0.0) -> list[Summarised]:
         self.now_ns += round(later_s * 1e9)
@@ -190,6 +194,14 @@ def test_the_grace_is_kept_and_the_call_is_ended_once(folder: Path) -> None:
     assert "A call-back task was opened with this summary" in told
     assert [(task["reason"], task["level"]) for task in tasks] == [("urgent", "nurse_now")]
     assert len(tasks_of(folder, dead.call)) == 1
+
+
+def test_a_journal_that_has_not_joined_is_waited_for(folder: Path) -> None:
+    dead = carried(folder)
+    rounds = Rounds(folder, joined=False)
+    assert rounds.round() == rounds.round(GRACE_S) == rounds.round(60.0) == []
+    rounds.join()
+    assert [one.call_id for one in rounds.round()] == [dead.call]
 
 
 def test_a_caller_who_had_a_nurse_is_owed_nothing(folder: Path) -> None:
