@@ -42,6 +42,8 @@ class Telephone:
     drops_s: float | None = None
     """It hangs up so long after the key."""
     joins_s: float = 0.05
+    asks_s: float = 0.01
+    """It asks to hear everybody so long after its answer was told."""
 
 
 class Participant:
@@ -331,7 +333,7 @@ class World:
             await asyncio.Event().wait()
         await at(telephone.answers_s or 0)
         self._status(identity, "active")
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(telephone.asks_s)
         self.wished.setdefault(identity, set()).update(self._everybody(identity))
         self._start(self._listen(telephone, identity))
 

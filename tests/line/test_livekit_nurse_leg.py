@@ -67,6 +67,19 @@ async def test_a_telephone_that_answers_at_once_is_held_within_its_first_fifth_o
         assert call.world.hears(NURSE) == {NURSE} and call.world.hears(CALLER) == {"agent"}
 
 
+@pytest.mark.parametrize("asks_s", [0.0, 0.1, 0.17, 0.3, 0.7, 1.0])
+@in_virtual_time
+async def test_a_leg_that_asks_for_everybody_late_is_held_from_the_first_moment(asks_s: float) -> None:
+    """The SIP service asks when its word of the answer has gone through, for which it waits up to a second."""
+    async with seen(nurse=Telephone(answers_s=0.3, asks_s=asks_s)) as call:
+        call.transfer(1, DIAL)
+        leaked = 0
+        for _ in range(4000):
+            await asyncio.sleep(0.001)
+            leaked += CALLER in call.world.hears(NURSE) or NURSE in call.world.hears(CALLER)
+        assert leaked <= 60, leaked
+
+
 @in_virtual_time
 async def test_a_leg_that_asks_for_everybody_again_is_held_again() -> None:
     async with seen(nurse=Telephone(answers_s=0.3)) as call:

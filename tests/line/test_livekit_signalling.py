@@ -155,6 +155,9 @@ async def test_a_nurse_is_dialled_by_the_trunk_or_at_her_own_host(
     (request,) = said
     assert (request.sip_trunk_id, request.trunk.hostname, request.sip_call_to) == dialled
     assert request.wait_until_answered and not request.play_dialtone and not request.krisp_enabled
+    assert request.media.media_timeout.seconds == 600, (
+        "a nurse may be on hold for minutes; without a trunk nobody else says"
+    )
     assert request.hide_phone_number, "livekit-server would show the nurse's number to everybody in the room"
     assert (request.participant_identity, dict(request.headers)) == ("nurse_1", {"X-Triage-Packet": "K7"})
 

@@ -87,6 +87,7 @@ class Access:
             self._trunk,
             self._settings.line_nurse_address,
             self._settings.line_number,
+            self._settings.line_media_timeout_s,
         )
         return LiveKitLine(
             room,

@@ -37,9 +37,10 @@ ACCEPTING_KEY = "1"
 SETTLE_S = 0.15
 """After its answer a leg asks to hear the room; by now it has."""
 HOLD_AGAIN_S = 1.0
-HOLD_HARD_S, HARD_FOR_S = 0.04, 4.0
+HOLD_HARD_S, HARD_FOR_S, ANSWERED_FOR_S = 0.04, 4.0, 2.0
 """Who comes back into the room (after a server that restarted) asks to hear everybody at a moment that nobody is told: for
-so long after it the hold is put down anew at the shorter interval."""
+so long after it the hold is put down anew at the shorter interval, and so long after an answer, as the SIP service asks when
+its word of that has gone through."""
 HEARD_WITHIN_S = 0.6
 """The whisper begins when the leg can hear it, or after this all the same."""
 TAIL_S = 0.25
@@ -272,9 +273,9 @@ class NurseLeg:
             self._accepted = True
             self._report(SignalKind.NURSE_KEY, key)
 
-    def stir(self) -> None:
+    def stir(self, for_s: float = HARD_FOR_S) -> None:
         """The nurse, the caller or we ourselves have come back into the room: hold her hard for a while."""
-        self._hard_until_ns = self._around.clock.now_ns() + round(HARD_FOR_S * NS)
+        self._hard_until_ns = max(self._hard_until_ns, self._around.clock.now_ns() + round(for_s * NS))
         self._stirred.set()
 
     def published(self) -> None:
@@ -367,6 +368,7 @@ class NurseLeg:
                 await self._subscribe(self._others(), False)
 
     async def _hold(self) -> None:
+        self.stir(ANSWERED_FOR_S)
         await self._separate_twice()
         opened = False
         while self.stage is Stage.HELD:

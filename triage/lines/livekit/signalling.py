@@ -92,14 +92,17 @@ class ServerSignalling:
         nurse_trunk: str,
         nurse_address: str = "",
         our_number: str = "triage",
+        media_timeout_s: float = 600.0,
     ) -> None:
         """`url` is http or ws; `nurse_trunk` the id of the outbound trunk, `nurse_address` its host and port.
 
         A target at another host than `nurse_address` is dialled there, past the trunk and with `our_number` (what the
-        nurse's telephone shows); without `nurse_address` every target goes by the trunk, without a trunk none does.
+        nurse's telephone shows); without `nurse_address` every target goes by the trunk, without a trunk none does. `media_timeout_s`: a nurse's telephone may be silent for
+        so long, on hold or muted; said with every leg, as one that goes past the trunk has nothing from it.
         """
         self._where = (url, api_key, api_secret)
         self._room, self._trunk, self._address, self._number = room, nurse_trunk, nurse_address, our_number
+        self._media = api.SIPMediaConfig(media_timeout=_duration(media_timeout_s))
         self._client: Any = None
 
     async def refer(  # noqa: D102 see Signalling
@@ -137,6 +140,7 @@ class ServerSignalling:
             participant_identity=identity,
             participant_name="nurse",
             headers=dict(headers),
+            media=self._media,
             hide_phone_number=True,
             ringing_timeout=_duration(answer_within_s),
             wait_until_answered=True,
