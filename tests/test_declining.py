@@ -7,6 +7,7 @@ import pytest
 from fsm import events as ev
 from tests.calls import Call, Rung, leaves, speaks
 from tests.test_listening import Ear
+from triage.declining import declines_record
 from triage.demo.patient import Cue, Utterance
 from triage.lines.nurse_phones import Behaviour, NursePhone
 
@@ -102,3 +103,18 @@ def test_our_own_words_coming_back_decline_nothing() -> None:
 def test_who_declined_nothing_is_written_down() -> None:
     ear = Ear().says("it has hurt since i woke up and i wrote that down").says("danger")
     assert not ear.ledger.withhold
+
+
+# --- the words
+
+
+@pytest.mark.parametrize("around", [0, 25, 45, 200])
+@pytest.mark.parametrize("said", ["please don't record me", "i do not want this written down", "no recording"])
+def test_a_refusal_is_found_whatever_is_said_around_it(said: str, around: int) -> None:
+    talk = " ".join(["it", "hurts", "when", "i", "walk"] * (around // 5))
+    assert declines_record(f"{talk} {said} {talk}")
+
+
+@pytest.mark.parametrize("said", ["", "it started on monday", "my doctor has my records", "nobody wrote me back"])
+def test_ordinary_words_decline_nothing(said: str) -> None:
+    assert not declines_record(said)
