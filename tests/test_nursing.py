@@ -3,14 +3,20 @@
 import asyncio
 import json
 import threading
+from contextlib import closing
+from typing import Any
 
 import pytest
 
+from audit.outbox import Outbox
+from audit.reader import Reader
+from audit.store import SqliteStore
 from fsm import effects as fx
 from fsm import events as ev
 from fsm.states import Reason, RungKind
 from tests.calls import CHEST, CLIPS, TO_THE_END, Call, Living, Rung, answers, leaves, rules, rung, says
 from triage.demo.patient import Cue
+from triage.handoff.claims import numbers_of
 from triage.handoff.desk import FileDesk
 from triage.handoff.post import Post, Undelivered
 from triage.lines.nurse_phones import Behaviour, NursePhone
@@ -169,18 +175,18 @@ def test_a_desk_that_breaks_pages_and_the_caller_still_gets_the_nurse(monkeypatc
 NUMBER = "+15550147788"
 
 
-def noted(call: Call, at_s: float, *numbers: str) -> Rung:
+def noted(call: Call, at_s: float, *numbers: str, withheld: bool = False) -> Rung:
     """The call, told these numbers at this second."""
 
     async def story(living: Living) -> None:
         await living.until(at_s)
         for number in numbers:
-            living.call.note_number(number)
+            living.call.note_number(number, withheld=withheld)
 
     return call.ring(story)
 
 
-def shown(call: Rung) -> list[dict[str, str]]:
+def shown(call: Rung) -> list[dict[str, Any]]:
     return [p for p in call.payloads("call") if p["event"] == "caller_number"]
 
 
@@ -216,7 +222,23 @@ def test_a_number_that_comes_after_the_seal_is_dropped_and_breaks_nothing() -> N
     assert shown(call) == [] and call.living.call.counts()["records_failed"] == 0
 
 
-def test_a_withheld_number_is_said_to_be_withheld() -> None:
+def test_a_number_that_the_caller_withheld_is_kept_sealed_to_ring_them_back_and_named_so() -> None:
+    script = [says(CHEST, Cue.AT, 3.0), leaves(12)]
+    call = noted(Call(script=script, phones=SILENT), 1.0, NUMBER, withheld=True)
+    assert [(p["number"], p["withheld"]) for p in shown(call)] == [(NUMBER, True)]
+    said = f"{NUMBER} (withheld by the caller; only to ring them back, not read back)"
+    assert call.packets[-1].situation["caller's number"] == said
+    (kept,) = call.kept()
+    assert f"Caller's number: {said}." in kept.summary.text()
+    assert NUMBER.encode() not in call.bytes_on_disk()
+    with closing(SqliteStore(call.audit.database)) as store:
+        (task,) = Outbox(store).callbacks()
+        reader = Reader(store, call.audit.keyring(), who="ana", purpose="call-back", spool=call.audit.spool)
+        numbers = numbers_of(reader, task.call, at_ns=7)
+    assert (numbers.network, numbers.withheld) == (NUMBER, True), "a nurse can ring them back"
+
+
+def test_a_caller_without_a_number_is_said_to_have_none() -> None:
     call = noted(Call(script=[says(CHEST, Cue.AT, 3.0), leaves(12)], phones=SILENT), 1.0, "")
     assert shown(call) == [{"v": 1, "event": "caller_number", "source": "network"}]
     assert call.packets[0].situation["caller's number"] == "not shown by the network"

@@ -32,7 +32,7 @@ from triage.errors import SettingError, StageError, StorageError, Unavailable
 from triage.handoff.desk import FileDesk, Target
 from triage.lines.livekit.rooms import ACTIVE, STATUS
 from triage.once import Entered, UsedRooms, Visit
-from triage.ports import FRAME, RATE, Line, Pcm, SpeechToText
+from triage.ports import FRAME, RATE, Line, Pcm, ShownNumber, SpeechToText
 from triage.stages.pocketsphinx_stt import PocketsphinxSpeechToText
 from triage.stages.reciting_stt import RecitingSpeechToText, read_script
 from triage.stages.silero import SileroVoiceActivity
@@ -80,7 +80,7 @@ class Place:
     """Participants whose call came in by a dispatch rule: `identity`, `attributes`."""
     line: Callable[[str, Clock, FileDesk], Awaitable[TelephoneLine]]
     """The line to the caller of this identity."""
-    number: Callable[[str], Awaitable[str]]
+    number: Callable[[str], Awaitable[ShownNumber]]
     """The number that the network shows for this identity."""
     gone: Callable[[], bool]
     """We are out of the room."""
@@ -399,7 +399,7 @@ class _Number:
 
     def __init__(self, place: Place, identity: str) -> None:
         self._place, self._identity = place, identity
-        self._number: str | None = None
+        self._number: ShownNumber | None = None
         self._call: LiveCall | None = None
 
     async def ask(self) -> None:
@@ -422,7 +422,7 @@ class _Number:
 
     def _pass_on(self) -> None:
         if self._call is not None and self._number is not None:
-            self._call.note_number(self._number)
+            self._call.note_number(self._number.number, withheld=self._number.withheld)
 
 
 @asynccontextmanager

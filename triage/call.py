@@ -268,14 +268,14 @@ class LiveCall:
         with suppress(Exception):  # the process ends all the same
             self._segment.finish(monotonic_ns=self.clock.now_ns(), wall_ns=self.clock.wall_ns(), payload=payload)
 
-    def note_number(self, number: str) -> None:
-        """The caller's number as the network shows it, in the call's own loop; empty when they withheld it. Never raises.
+    def note_number(self, number: str, *, withheld: bool = False) -> None:
+        """The caller's number as the network shows it, in the call's own loop; empty when there is none. Never raises.
 
         It goes sealed into the record and, when there is one, into the nurse's packet: unverified, as nobody read it back.
         Comes any time between the ring and the sealed record; later it is too late for the record, and dropped.
         """
         if not self._segment.finished:
-            self.nursing.note_number(number)
+            self.nursing.note_number(number, withheld=withheld)
 
     def counts(self) -> dict[str, int]:
         """Finals, stretches, tails and assessments (which must agree), pauses, and records written."""

@@ -154,7 +154,8 @@ def _parts(packet: "Packet") -> "list[Any]":
 
 def _show_numbers(task: "Callback", numbers: "Numbers", who: str, before: str) -> None:
     spoken = f"{numbers.spoken} ({'confirmed' if numbers.confirmed else 'not confirmed'})" if numbers.spoken else "none"
-    network = f"{numbers.network} (shown by the network, not read back)" if numbers.network else "none"
+    how = "WITHHELD by the caller; only to ring them back" if numbers.withheld else "shown by the network"
+    network = f"{numbers.network} ({how}, not read back)" if numbers.network else "none"
     level = f", {_plain(task.level)}" if task.level else ""
     typer.echo(f"call-back {printable(task.id)}: {_plain(task.reason)}{level}")
     if before:

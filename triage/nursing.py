@@ -67,6 +67,7 @@ class NurseSide:
         self._order: fx.SendPacket | None = None
         self._number: str | None = None
         """As the network shows it; None: not told yet."""
+        self._number_withheld = False
         self._version = 0
         self._callbacks = 0
 
@@ -92,6 +93,7 @@ class NurseSide:
             tools=self._tools,
             answers=self._answers(),
             network_number=self._number,
+            number_withheld=self._number_withheld,
             language=self._listening.language if words else "",
             made_ns=self._clock.wall_ns(),
             version=self._version,
@@ -149,8 +151,10 @@ class NurseSide:
             assessment=withheld(packet.assessment),
         )
 
-    def note_number(self, number: str) -> None:
-        """What the network shows of the caller; empty when they withheld it. Goes into the record and the packet only.
+    def note_number(self, number: str, *, withheld: bool = False) -> None:
+        """What the network shows of the caller; empty when there is none. Goes into the record and the packet only.
+
+        `withheld`: they asked that nobody be shown it. It is said so wherever it stands, and the webhook never has it.
 
         It stands on record of a caller who declined it too: it is none of their words, the line had it before they could
         decline, and nobody could ring them back without it. A call-back task, which lies in clear, points at the record.
@@ -159,8 +163,10 @@ class NurseSide:
         number = number[:LONGEST_NUMBER]
         if number == self._number:
             return
-        self._number = number
-        shown = {"number": number} if number else {}
+        self._number, self._number_withheld = number, withheld and bool(number)
+        shown: dict[str, str | bool] = {"number": number} if number else {}
+        if self._number_withheld:
+            shown["withheld"] = True
         self._recorder.write(Stage.CALL, {"event": "caller_number", "source": "network", **shown}, turn=0)
         self._renew()
 

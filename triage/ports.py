@@ -66,6 +66,16 @@ class LineSignal:
     """Who says so: own clock, carrier, desk."""
 
 
+@dataclass(frozen=True, slots=True)
+class ShownNumber:
+    """The caller's number as the network tells it; nobody has read it back."""
+
+    number: str = ""
+    """Empty where there is none."""
+    withheld: bool = False
+    """The caller asked that it be shown to nobody: it is for ringing them back, and leaves us on no other way."""
+
+
 class Line(Protocol):
     """One caller's leg, with the signalling to reach nurses."""
 

@@ -13,7 +13,7 @@ from typing import Any
 from audit.reader import OpenedRecord
 from fsm.states import Reason
 from triage.handoff.clock import Mark
-from triage.handoff.packet import ESSENTIAL, FROM_NETWORK, NO_NUMBER, NOT_ASKED, TOLD, UNKNOWN, WHY
+from triage.handoff.packet import ESSENTIAL, NOT_ASKED, TOLD, UNKNOWN, WHY, shown_number
 
 VERSION = 1
 FINDING = "note_finding"
@@ -339,7 +339,7 @@ def _background(notes: _Notes) -> list[Statement]:
         ]
     if notes.number is not None:
         number = str(notes.number.payload.get("number", ""))
-        shown = f"{number} ({FROM_NETWORK})" if number else NO_NUMBER
+        shown = shown_number(number, withheld=notes.number.payload.get("withheld") is True)
         found.append(_state(Part.BACKGROUND, f"Caller's number: {shown}.", notes.number))
     if missing := _missing(notes):
         found.append(Statement(Part.BACKGROUND, f"Not asked, or not understood: {missing}."))

@@ -16,6 +16,7 @@ from triage.clock import Clock, run
 from triage.demo.patient import Patient
 from triage.handoff.desk import FileDesk
 from triage.lines.simulated import SimulatedLine
+from triage.ports import ShownNumber
 
 CLIPS = ClipLibrary.load("en", "us")
 NUMBER, IDENTITY = "+15557654321", "sip_5afca772560f2d44"
@@ -95,8 +96,8 @@ class World:
             self.lines.append(made)
             return made
 
-        async def number(identity: str) -> str:
-            return await self.number() if self.number else NUMBER
+        async def number(identity: str) -> ShownNumber:
+            return ShownNumber(await self.number() if self.number else NUMBER)
 
         async def enter() -> None:
             if self.enter:

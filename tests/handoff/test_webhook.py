@@ -19,6 +19,7 @@ from tests.handoff.test_post import posted
 from triage.config import load
 from triage.errors import SettingError
 from triage.handoff.desk import post_of
+from triage.handoff.packet import CALLERS_NUMBER, shown_number
 from triage.handoff.post import Delivery, Post, Undelivered
 from triage.handoff.webhook import REPLAY_WINDOW_S, Webhook, checked, read_secret
 
@@ -67,6 +68,17 @@ def test_only_the_setting_lets_words_out() -> None:
         webhook(receiver.url, words=True).deliver(PACKET, wall_ns=NOW_NS)
     body = json.loads(receiver.requests[0][2])
     assert body["category"] == "chest" and body["situation"] == {"caller's words": '"my chest"'}
+
+
+def test_a_number_that_the_caller_withheld_is_let_out_by_no_setting() -> None:
+    number = "+15550147788"
+    with receiving() as receiver:
+        for withheld in (True, False):
+            told = {**PACKET.situation, CALLERS_NUMBER: shown_number(number, withheld=withheld)}
+            webhook(receiver.url, words=True).deliver(replace(PACKET, situation=told), wall_ns=NOW_NS)
+    withheld_body, shown_body = (request[2] for request in receiver.requests)
+    assert number not in str(withheld_body) and number in str(shown_body)
+    assert json.loads(withheld_body)["situation"][CALLERS_NUMBER] == "withheld"
 
 
 def test_the_words_of_a_caller_who_declined_the_record_are_let_out_by_no_setting() -> None:

@@ -58,9 +58,9 @@ def break_calls(words: str) -> None:
     told: list[str] = []
     noted, stepped = LiveCall.note_number, runtime.step
 
-    def note_number(call: LiveCall, number: str) -> None:
+    def note_number(call: LiveCall, number: str, *, withheld: bool = False) -> None:
         told.append(f"{number} says {words}")
-        noted(call, number)
+        noted(call, number, withheld=withheld)
 
     def step(call: Any, event: ev.Event) -> Any:
         if told and isinstance(event, ev.TurnEnded | ev.UrgencyRaised):

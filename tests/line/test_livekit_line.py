@@ -21,7 +21,7 @@ from triage.bench.phones import sipp
 from triage.bench.sip.ports import EndReason
 from triage.lines.livekit.headers import PACKET_HEADER, caller_number
 from triage.lines.livekit.signalling import Fault, ServerSignalling, SignallingError
-from triage.ports import FRAME, RATE, SignalKind
+from triage.ports import FRAME, RATE, ShownNumber, SignalKind
 
 pytestmark = pytest.mark.line
 
@@ -110,7 +110,7 @@ class TestCaller:
 
     async def test_the_number_comes_from_the_headers_of_the_call(self, world: Telephony) -> None:
         async with world.call() as leg:
-            assert await caller_number(leg.room, leg.identity) == CALLER
+            assert await caller_number(leg.room, leg.identity) == ShownNumber(CALLER)
 
     async def test_a_room_that_subscribes_to_nobody_by_itself_will_do(self, world: Telephony) -> None:
         async with world.call(hz=CALLER_HZ, auto_subscribe=False) as leg:

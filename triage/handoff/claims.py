@@ -50,7 +50,9 @@ class Numbers:
     confirmed: bool
     """They confirmed it when it was read back."""
     network: str
-    """As the network showed it, not read back; empty when withheld or not known."""
+    """As the network showed it, not read back; empty when it showed none."""
+    withheld: bool = False
+    """The caller asked the network to show it to nobody."""
 
 
 def claim(
@@ -109,15 +111,15 @@ def numbers_of(reader: Reader, call: str, *, at_ns: int) -> Numbers:
     Raises:
         UnknownCall, KeyErased, KeyMissing, RecordForeign, StoreFailed: as `Reader.records`.
     """
-    spoken, confirmed, network = "", False, ""
+    spoken, confirmed, network, withheld = "", False, "", False
     for record in reader.records(call, at_ns=at_ns, what=LOOKED_UP):
         payload = record.content.payload
         if payload.get("event") == NETWORK:
-            network = str(payload.get("number", ""))
+            network, withheld = str(payload.get("number", "")), payload.get("withheld") is True
         elif payload.get("slot") == SPOKEN:
             spoken, confirmed = str(payload.get("value", "")), False
         elif payload.get("slot") == "callback_ok":
             confirmed = payload.get("value") == "yes"
     if spoken in ("unknown", "withheld"):
         spoken, confirmed = "", False
-    return Numbers(spoken, confirmed, network)
+    return Numbers(spoken, confirmed, network, withheld)

@@ -18,6 +18,8 @@ NOT_ASKED = "not asked"
 UNKNOWN = "unknown"
 FROM_NETWORK = "number shown by the network, not read back"
 NO_NUMBER = "not shown by the network"
+WITHHELD_NUMBER = "withheld by the caller; only to ring them back, not read back"
+CALLERS_NUMBER = "caller's number"
 QUOTE_WORDS = 30
 """A longer quotation is cut in front: the words that ended the turn are nearest to what the rule saw."""
 LIST_LENGTH = 6
@@ -81,6 +83,7 @@ def make_packet(
     tools: Mapping[str, ToolResult] | None = None,
     answers: Iterable[Learned] = (),
     network_number: str | None = None,
+    number_withheld: bool = False,
     language: str = "",
     version: int = 1,
 ) -> Packet:
@@ -89,8 +92,8 @@ def make_packet(
     `words` is what the caller said when `assessment` was made, in `turn`; empty when no words decided. `told` are the
     prompt ids they have been told since the hand-off began. `tools` holds results, also of a tool that ran on detached.
     `answers` is what the interview has learned: a slot may come again, then the last counts. `network_number` is what the
-    network shows, which nobody has read back; empty when the caller withheld it, None as long as it is not known. Never
-    raises.
+    network shows, which nobody has read back; empty when there is none, None as long as it is not known;
+    `number_withheld`: the caller asked the network to show it to nobody. Never raises.
     """
     learned = {answer.slot: answer for answer in answers}
     qualifiers = {name: (value, heard) for name, value, heard in known.qualifiers}
@@ -102,7 +105,9 @@ def make_packet(
         level=level,
         category=category,
         reason=reason.value,
-        situation=_situation(reason, level, category, assessment, words, turn, learned, network_number),
+        situation=_situation(
+            reason, level, category, assessment, words, turn, learned, network_number, number_withheld
+        ),
         background=_background(learned, qualifiers),
         assessment=_assessment(known, assessment, learned, language),
         recommendation=_recommendation(told, tools or {}, learned),
@@ -122,6 +127,7 @@ def _situation(
     turn: int,
     learned: Mapping[str, Learned],
     network: str | None,
+    withheld: bool,
 ) -> dict[str, str]:
     part = {"why": _why(reason, level, category)}
     if words:
@@ -134,9 +140,22 @@ def _situation(
         part["caller's words"] = "none heard"
     part["call back"] = _number(learned)
     if network is not None:
-        part["caller's number"] = f"{network} ({FROM_NETWORK})" if network else NO_NUMBER
+        part[CALLERS_NUMBER] = shown_number(network, withheld=withheld)
     part["where"] = _answer(learned, "location")
     return part
+
+
+def shown_number(number: str, *, withheld: bool) -> str:
+    """The number of the network as a nurse reads it, with what it is worth."""
+    return f"{number} ({WITHHELD_NUMBER if withheld else FROM_NETWORK})" if number else NO_NUMBER
+
+
+def for_others(situation: Mapping[str, str]) -> dict[str, str]:
+    """The first part of a packet for whoever is not a nurse of ours: without a number that the caller withheld."""
+    return {
+        name: "withheld" if name == CALLERS_NUMBER and text.endswith(f"({WITHHELD_NUMBER})") else text
+        for name, text in situation.items()
+    }
 
 
 def _why(reason: Reason, level: str, category: str) -> str:

@@ -10,7 +10,7 @@
 
 The code opens the packet when a nurse claims it; nothing else here is about the caller's health, unless the setting
 `nurse_webhook_words` says that the other system may have it (`category`, `reason` and the four parts are then added; not
-of a caller who declined the record).
+of a caller who declined the record, and never a number that the caller withheld).
 The receiver compares signatures in constant time, refuses a timestamp more than `REPLAY_WINDOW_S` from its clock, and
 takes a key that it knows for delivered. A 2xx is a delivery. Redirects are not followed, proxies are not asked: the
 address in the settings gets the code, and nobody else.
@@ -30,6 +30,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from triage.errors import SettingError
+from triage.handoff.packet import for_others
 from triage.handoff.post import Undelivered
 from triage.ports import Packet
 
@@ -116,6 +117,7 @@ class Webhook:
             parts = ("situation", "background", "assessment", "recommendation")
             told |= {"category": packet.category, "reason": packet.reason}
             told |= {part: dict(getattr(packet, part)) for part in parts}
+            told["situation"] = for_others(packet.situation)
         return json.dumps(told, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
 
     @contextmanager
