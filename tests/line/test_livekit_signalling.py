@@ -170,6 +170,17 @@ async def test_what_cannot_be_dialled(uri: str) -> None:
     assert told.value.kind is Fault.INVALID
 
 
+@pytest.mark.parametrize(
+    "uri", ["sip:queue.nurses.example", "sips:n@h", "sip:n@h;transport=tls", "sip:n@h;transport=TCP"]
+)
+async def test_what_would_be_dialled_otherwise_than_it_says_is_not(uri: str) -> None:
+    """The directory refuses these at the start; here they would ring a user of that name, or in clear."""
+    async with server(lambda *_: done(), nurse_trunk="ST_1", nurse_address="10.0.0.9:5060") as asked:
+        with pytest.raises(SignallingError) as told:
+            await asked.dial(uri, "nurse_1", headers={}, answer_within_s=3)
+    assert told.value.kind is Fault.INVALID
+
+
 async def test_a_trunk_that_is_not_there_is_a_fault_of_ours_and_not_of_the_call() -> None:
     async with server(lambda *_: failed("not_found", "trunk", 404), nurse_trunk="ST_1") as asked:
         with pytest.raises(SignallingError) as told:

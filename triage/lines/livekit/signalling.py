@@ -238,12 +238,13 @@ def fault_of(error: Any) -> SignallingError:
 
 
 def _parts(uri: str) -> tuple[str, str]:
-    """User part (or number) and host with port of a SIP or tel URI."""
-    found = re.fullmatch(r"<?(?:sips?|tel):(?:([^@;?>]+)@)?([^;?>]*)[^>]*>?", uri.strip(), re.IGNORECASE)
-    if found is None:
-        raise SignallingError(Fault.INVALID)
-    user, host = found[1], found[2]
-    return (user, host) if user else (host, "")
+    """User part and host with port of a SIP URI over UDP; of a tel URI the number and no host."""
+    if sip := re.fullmatch(r"<?sip:([^@;?>]+)@([^;?>]+)([^>]*)>?", uri.strip(), re.IGNORECASE):
+        if not re.search(r";transport=(?!udp(?:[;?]|$))", sip[3], re.IGNORECASE):
+            return sip[1], sip[2]
+    elif tel := re.fullmatch(r"<?tel:([^;?>@]+)[^>]*>?", uri.strip(), re.IGNORECASE):
+        return tel[1], ""
+    raise SignallingError(Fault.INVALID)
 
 
 def _duration(seconds: float) -> Any:
