@@ -23,7 +23,7 @@ Answer = Callable[[str, bytes], web.Response]
 
 
 @asynccontextmanager
-async def server(answer: Answer, **trunk: str) -> AsyncIterator[ServerSignalling]:
+async def server(answer: Answer, *, nurse_trunk: str = "", nurse_address: str = "") -> AsyncIterator[ServerSignalling]:
     """A livekit-server that answers as the test says."""
 
     async def asked(request: web.Request) -> web.Response:
@@ -36,7 +36,7 @@ async def server(answer: Answer, **trunk: str) -> AsyncIterator[ServerSignalling
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     port = runner.addresses[0][1]
-    signalling = ServerSignalling(f"http://127.0.0.1:{port}", "key", "s" * 32, "room", **{"nurse_trunk": "", **trunk})
+    signalling = ServerSignalling(f"http://127.0.0.1:{port}", "key", "s" * 32, "room", nurse_trunk, nurse_address)
     try:
         yield signalling
     finally:
