@@ -159,7 +159,7 @@ async def test_a_second_job_for_a_room_with_an_agent_leaves_it_alone(
         await answered(phone)
         await dispatch(line)
         await until(lambda: line.log("worker").count("has its agent") == left + 1)
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(3.0)
         await phone.command("hangup")
         await line.record()
     heard = heard_by(line, settings, since_s)
