@@ -164,7 +164,8 @@ async def test_a_second_job_for_a_room_with_an_agent_leaves_it_alone(
         await line.record()
     heard = heard_by(line, settings, since_s)
     first = find(greeting(clips), heard)
-    assert first.sure and not find(greeting(clips), heard, after=first.start + RATE).sure
+    again = find(greeting(clips), heard, after=first.start + RATE)  # its pieces may still be those of the first
+    assert first.sure and not (again.sure and again.start > first.start + RATE / 2)
     assert len([listed for listed in line.calls() if listed.call not in line.known]) == 1
 
 
