@@ -487,9 +487,7 @@ class Runtime:
         try:
             rooms.playout.flush(through=self.call.flushed)
             self._last.apologise()
-            self._last_tasks = [
-                self.spawn(self._unguarded(work)) for work in (self._last.climb(), self._last.say_number())
-            ]
+            self._last_tasks = [self.spawn(self._unguarded(work)) for work in (self._last.climb, self._last.say_number)]
         except Exception as second:  # the last ladder too: whoever runs the call is told
             self._give_up(second)
 
@@ -582,9 +580,9 @@ class Runtime:
                 with suppress(Exception):  # whatever broke may break this too
                     self._rooms.line.release(attempt)
 
-    async def _unguarded(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _unguarded(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
-            await work
+            await work()
         except Exception as error:  # the last ladder has nothing behind it
             self._give_up(error)
 
