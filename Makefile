@@ -36,6 +36,7 @@ lint: ## all of check but the tests
 	@$(PY) -m ruff format --check -q .
 	@$(PY) -m ruff check -q .
 	@$(PY) -m mypy --no-error-summary
+	@$(PY) -m mypy --no-error-summary tests --exclude tests/line/
 	@.venv/bin/lint-imports >.venv/lint-imports.txt 2>&1 || { cat .venv/lint-imports.txt; exit 1; }
 
 bench: ## figures of speed, with n

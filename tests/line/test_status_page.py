@@ -20,9 +20,12 @@ def free_port() -> int:
 @pytest.mark.parametrize(("well", "status"), [(True, 200), (False, 503)])
 async def test_well_or_not_is_told_in_one_line(well: bool, status: int) -> None:
     port = free_port()
-    async with served(port, "line_worker_port", lambda: (well, "so it is")), aiohttp.ClientSession() as client:
-        async with client.get(f"http://127.0.0.1:{port}/") as answer:
-            assert (answer.status, await answer.text()) == (status, "so it is\n")
+    async with (
+        served(port, "line_worker_port", lambda: (well, "so it is")),
+        aiohttp.ClientSession() as client,
+        client.get(f"http://127.0.0.1:{port}/") as answer,
+    ):
+        assert (answer.status, await answer.text()) == (status, "so it is\n")
 
 
 async def test_a_port_that_is_taken_is_named_with_its_setting() -> None:
