@@ -139,7 +139,7 @@ async def test_calls_that_ring_together_are_all_greeted(line: WholeLine, clips: 
     async def ring(settings: PhoneSettings) -> None:
         async with ringing(line, settings) as phone:
             await answered(phone)
-            await asyncio.sleep(3.0)
+            await asyncio.sleep(5.0)
 
     async with asyncio.TaskGroup() as group:
         for settings in phones:
