@@ -11,12 +11,10 @@ Whether it works is seen from outside by its heartbeat: a file, written anew aft
 """
 
 import asyncio
-import fcntl
 import logging
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from audit.errors import AuditError
@@ -26,9 +24,10 @@ from audit.spool import join_spool
 from audit.store import SqliteStore, explained
 from audit.writer import AuditWriter
 from triage import engines, heartbeat
+from triage.alone import alone
 from triage.clock import NS, Clock
 from triage.config import Settings
-from triage.errors import StorageError, TriageError, UsageError
+from triage.errors import TriageError
 from triage.handoff.desk import shelf_of
 from triage.keeper import Keeper, Summarised
 from triage.once import UsedRooms
@@ -54,7 +53,8 @@ def keep(settings: Settings) -> int:
     """
     if warning := engines.keys(settings):
         log.warning("%s", warning)
-    with _alone(settings.data_dir):
+    taken = f"a keeper works on {settings.data_dir} already; end it, or use another --data"
+    with alone(settings.data_dir / LOCK, taken):
         return asyncio.run(_Service(settings).run())
 
 
@@ -179,20 +179,6 @@ class _Service:
         elif self._trouble and not trouble:
             log.info("keeper: works again")
         self._trouble = trouble
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    try:
-        lock = (folder / LOCK).open("a")
-    except OSError as error:
-        raise StorageError(f"{folder}: {error.strerror}; mend it or name another folder with --data") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UsageError(f"a keeper works on {folder} already; end it, or use another --data") from error
-        yield
 
 
 def _file_number(path: Path) -> int | None:

@@ -53,7 +53,8 @@ def test_who_has_no_nurse_when_the_worker_must_go_hears_where_to_turn_and_is_run
         world.ready.end()
         await asyncio.sleep(5)
         if has_nurse:
-            runtime = world.ready.live.runtime  # type: ignore[union-attr]  # in the middle of a call
+            assert world.ready.live is not None, "in the middle of a call"
+            runtime = world.ready.live.runtime
             runtime.call = replace(runtime.call, handoff=replace(runtime.call.handoff, bridged=1))
         await asyncio.sleep(2)
         carried.cancel()

@@ -320,9 +320,10 @@ async def test_a_folder_that_cannot_be_written_any_more_ends_no_line(
 
 
 def test_only_one_supervisor_has_a_folder(tmp_path: Path) -> None:
-    with supervisor.alone(tmp_path), pytest.raises(UsageError, match="is up on"), supervisor.alone(tmp_path):
+    settings = load(env=variables(tmp_path))
+    with programs.reserved(settings), pytest.raises(UsageError, match="is up on"), programs.reserved(settings):
         pytest.fail("there are two")
-    with supervisor.alone(tmp_path):
+    with programs.reserved(settings):
         pass
 
 

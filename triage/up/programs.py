@@ -8,13 +8,14 @@ from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
 
+from triage.alone import alone
 from triage.config import Settings
 from triage.errors import SettingError, StorageError, UsageError
 from triage.up import line_files, probes, provision
 from triage.up.engines import Engines
 from triage.up.leftovers import end_leftovers
 from triage.up.line_files import LOOPBACK, Line
-from triage.up.supervisor import Program, Supervisor, alone
+from triage.up.supervisor import LOCK, Program, Supervisor
 
 ENGINE_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
 """What an engine gets of our environment: LIVEKIT_* and the like would change its configuration behind our back."""
@@ -79,7 +80,8 @@ def reserved(settings: Settings, say: Callable[[str], None] = lambda _: None) ->
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise StorageError(f"{folder}: {error.strerror}; mend it or name another folder with --data") from error
-    with alone(folder):
+    taken = f"a telephone line is up on {folder} already; end it with Ctrl-C there, or use another --data"
+    with alone(folder / LOCK, taken):
         end_leftovers(folder, say)  # before the ports are looked at: they may hold them
         yield line_files.prepare(settings)
 

@@ -15,17 +15,16 @@ Programs get their secrets by file. Their output goes through a scribe each into
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import signal
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from triage.errors import StorageError, TriageError, UsageError
+from triage.errors import TriageError, UsageError
 from triage.up.leftovers import SECOND_TERM_S, Running, began, remember
 from triage.up.line_files import Line
 from triage.up.outputs import Output
@@ -347,28 +346,6 @@ class Supervisor:
             remember(self._line.folder, running)
         except OSError as error:
             self._say(f"who runs cannot be written to {self._line.folder}: {error.strerror}")
-
-
-@contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Be the one supervisor of this folder.
-
-    Raises:
-        UsageError: another one is.
-        StorageError: the folder cannot be written.
-    """
-    try:
-        lock = (folder / LOCK).open("a")
-    except OSError as error:
-        raise StorageError(f"{folder}: {error.strerror}; mend it or name another folder with --data") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UsageError(
-                f"a telephone line is up on {folder} already; end it with Ctrl-C there, or use another --data"
-            ) from error
-        yield
 
 
 def leaf(raised: BaseException) -> BaseException:
